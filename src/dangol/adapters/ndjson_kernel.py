@@ -1,0 +1,413 @@
+"""The fast lane of the NDJSON parser: one pass over the bytes, compiled by numba once and cached.
+
+It takes whole lines that it understands beyond doubt and leaves all others to the slow lane (`ndjson.py`).
+Keys are expected in the order of the line before, texts are searched eight bytes at a time, and escapes are
+resolved into `scratch`, where a text begins at the place that it has in the data (it never grows).
+A span that begins at or behind the length of the data lies in `scratch`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit, types
+
+from dangol.adapters.words_kernel import (
+    WORD,
+    byte,
+    find_newline,
+    find_text_end,
+    has_high,
+    long,
+    put_byte,
+    put_int,
+    put_long,
+    put_word,
+    same,
+    skip_blank,
+    word,
+)
+
+__all__ = ["DONE", "MAX_DEPTH", "SLOW", "TOO_LONG", "depth_of", "gather", "scan", "totals"]
+
+DONE, SLOW, TOO_LONG = 0, 1, 2
+"""What became of a line in the fast lane."""
+
+MAX_DEPTH = 64
+PREDICTED = 64
+"""So many members of a line are expected to have the key that the line before had there."""
+
+_READ = types.Array(types.uint8, 1, "C", readonly=True)
+_NUMBERS = types.Array(types.int64, 1, "C", readonly=True)
+_BYTES = types.uint8[::1]
+_SPANS = types.int32[:, ::1]
+_LANE = types.int32[::1]
+_I = types.int64
+_PAIR = types.UniTuple(types.int64, 2)
+_TRIPLE = types.UniTuple(types.int64, 3)
+
+_TRUE = np.uint64(int.from_bytes(b"true", "little"))
+_NULL = np.uint64(int.from_bytes(b"null", "little"))
+_FALSE = np.uint64(int.from_bytes(b"false", "little"))
+_LOW_4 = np.uint64(0xFFFFFFFF)
+_LOW_5 = np.uint64(0xFFFFFFFFFF)
+_QUOTE, _COMMA, _MINUS, _DOT, _ZERO, _NINE, _COLON = 34, 44, 45, 46, 48, 57, 58
+_BACKSLASH, _OPEN, _CLOSE, _OPEN_LIST, _CLOSE_LIST = 92, 123, 125, 91, 93
+_BAD = np.int64(-1)
+
+
+@njit(_I(_I, _I, _I, _I), cache=True)
+def _field(at, end, names, places):  # type: ignore[no-untyped-def]
+    """Find the field named by the bytes from `at` to `end`, or -1 (`places`: fields + 1, then the cuts)."""
+    for number in range(long(places) - 1):
+        begin = long(places + 8 * (number + 1))
+        if long(places + 8 * (number + 2)) - begin != end - at:
+            continue
+        place = at
+        while place < end and byte(place) == byte(names + begin + place - at):
+            place += 1
+        if place == end:
+            return number
+    return _BAD
+
+
+@njit(_PAIR(_I, _I, _I, _I, _I), cache=True)
+def _new_key(at, end, names, places, known):  # type: ignore[no-untyped-def]
+    """Read and remember the key whose quote is at `at`: its field, and the address behind (-1: slow lane)."""
+    stop = find_text_end(at + 1, end)
+    if stop >= end or byte(stop) != _QUOTE:
+        return _BAD, _BAD
+    field = _field(at + 1, stop, names, places)
+    if known:
+        put_long(known, at)
+        put_long(known + 8, stop + 1 - at)
+        put_long(known + 16, field)
+    return field, stop + 1
+
+
+@njit(_I(_I, _I), cache=True)
+def _digits(at, end):  # type: ignore[no-untyped-def]
+    while at < end and _ZERO <= byte(at) <= _NINE:
+        at += 1
+    return at
+
+
+@njit(_I(_I, _I), cache=True)
+def _exponent(at, end):  # type: ignore[no-untyped-def]
+    """Find the end of an exponent whose e is at `at`, or -1."""
+    at += 1
+    if at < end and (byte(at) == 43 or byte(at) == _MINUS):
+        at += 1
+    stop = _digits(at, end)
+    return stop if stop > at else _BAD
+
+
+@njit(_TRIPLE(_I, _I), cache=True)
+def _number(at, end):  # type: ignore[no-untyped-def]
+    """Read a number: its text (6.00 is 6, -0.0 is 0) as begin and length, and the address behind."""
+    begin = at
+    whole = at + 1 if byte(at) == _MINUS else at
+    stop = _digits(whole, end)
+    if stop == whole or (byte(whole) == _ZERO and stop > whole + 1):
+        return begin, 0, _BAD
+    at = stop
+    if at < end and byte(at) == _DOT:
+        at = _digits(stop + 1, end)
+        if at == stop + 1:
+            return begin, 0, _BAD
+        zeros = stop + 1
+        while zeros < at and byte(zeros) == _ZERO:
+            zeros += 1
+        stop = stop if zeros == at else at
+    if at < end and (byte(at) | 32) == 101:
+        at = _exponent(at, end)
+        return begin, at - begin, at
+    if stop == whole + 1 and byte(whole) == _ZERO:
+        begin = whole
+    return begin, stop - begin, at
+
+
+@njit(_TRIPLE(_I, _I), cache=True)
+def _literal(at, end):  # type: ignore[no-untyped-def]
+    """Read true, false or null (length -1)."""
+    if at + WORD > end:
+        return at, 0, _BAD
+    bits = word(at)
+    if (bits & _LOW_4) == _NULL:
+        return at, _BAD, at + 4
+    if (bits & _LOW_4) == _TRUE:
+        return at, 4, at + 4
+    if (bits & _LOW_5) == _FALSE:
+        return at, 5, at + 5
+    return at, 0, _BAD
+
+
+@njit(_I(_I), cache=True)
+def _hex(at):  # type: ignore[no-untyped-def]
+    """Four hexadecimal digits, or -1."""
+    value = np.int64(0)
+    for place in range(at, at + 4):
+        digit = byte(place)
+        if _ZERO <= digit <= _NINE:
+            value = value * 16 + digit - _ZERO
+        elif 97 <= (digit | 32) <= 102:
+            value = value * 16 + (digit | 32) - 87
+        else:
+            return _BAD
+    return value
+
+
+@njit(_I(_I, _I), cache=True)
+def _put_point(to, point):  # type: ignore[no-untyped-def]
+    """Write a code point in UTF-8; return the address behind it."""
+    if point < 0x80:
+        put_byte(to, point)
+        return to + 1
+    if point < 0x800:
+        put_byte(to, 0xC0 | (point >> 6))
+    elif point < 0x10000:
+        put_byte(to, 0xE0 | (point >> 12))
+        put_byte(to + 1, 0x80 | ((point >> 6) & 63))
+        to += 1
+    else:
+        put_byte(to, 0xF0 | (point >> 18))
+        put_byte(to + 1, 0x80 | ((point >> 12) & 63))
+        put_byte(to + 2, 0x80 | ((point >> 6) & 63))
+        to += 2
+    put_byte(to + 1, 0x80 | (point & 63))
+    return to + 2
+
+
+@njit(_I(_I), cache=True)
+def _short_escape(letter):  # type: ignore[no-untyped-def]
+    """Resolve a backslash and `letter`, or -1."""
+    if letter in (_QUOTE, _BACKSLASH, 47):
+        return letter
+    if letter == 110:
+        return np.int64(10)
+    if letter == 116:
+        return np.int64(9)
+    if letter == 114:
+        return np.int64(13)
+    if letter == 98:
+        return np.int64(8)
+    return np.int64(12) if letter == 102 else _BAD
+
+
+@njit(_PAIR(_I, _I), cache=True)
+def _escape(at, end):  # type: ignore[no-untyped-def]
+    """Read the escape whose backslash is at `at`: its code point, and the address behind (-1: slow lane)."""
+    if at + 12 > end:
+        return _BAD, _BAD
+    if byte(at + 1) != 117:
+        point = _short_escape(byte(at + 1))
+        return point, (at + 2 if point >= 0 else _BAD)
+    point = _hex(at + 2)
+    if point < 0 or 0xDC00 <= point <= 0xDFFF:
+        return point, _BAD
+    if point < 0xD800 or point > 0xDFFF:
+        return point, at + 6
+    low = _hex(at + 8) if byte(at + 6) == _BACKSLASH and byte(at + 7) == 117 else _BAD
+    if low < 0xDC00 or low > 0xDFFF:
+        return point, _BAD
+    return 0x10000 + ((point - 0xD800) << 10) + (low - 0xDC00), at + 12
+
+
+@njit(_TRIPLE(_I, _I, _I, _I), cache=True)
+def _escaped(begin, at, end, to_scratch):  # type: ignore[no-untyped-def]
+    """Read the text from `begin` on, whose first backslash is at `at`, into scratch memory."""
+    to = begin + to_scratch
+    for place in range(begin, at):
+        put_byte(to, byte(place))
+        to += 1
+    while at < end and byte(at) == _BACKSLASH:
+        point, at = _escape(at, end)
+        if at < 0:
+            return begin, 0, _BAD
+        to = _put_point(to, point)
+        stop = find_text_end(at, end)
+        while at < stop:
+            put_byte(to, byte(at))
+            to += 1
+            at += 1
+    if at >= end or byte(at) != _QUOTE:
+        return begin, 0, _BAD
+    return begin, to - begin - to_scratch, at + 1
+
+
+@njit(_I(_I, _I, _I, _I, _I, _I, types.boolean), cache=True)
+def _member(at, end, base, to_scratch, start, length, wanted):  # type: ignore[no-untyped-def]
+    """Read the value at `at` and write down its span if it is wanted: the address behind (-1: slow lane)."""
+    if at >= end:
+        return _BAD
+    first = byte(at)
+    shift = np.int64(0)
+    if first == _QUOTE:
+        begin = at + 1
+        stop = find_text_end(begin, end)
+        if stop < end and byte(stop) == _QUOTE:
+            size, at = stop - begin, stop + 1
+        elif stop < end and byte(stop) == _BACKSLASH:
+            begin, size, at = _escaped(begin, stop, end, to_scratch)
+            shift = end - base
+        else:
+            return _BAD
+    elif first == _MINUS or _ZERO <= first <= _NINE:
+        begin, size, at = _number(at, end)
+    else:
+        begin, size, at = _literal(at, end)
+    if wanted:
+        put_int(start, begin - base + shift)
+        put_int(length, size)
+    return at
+
+
+@njit(_I(_I, _I, _I, _I, _I, _I, _I, _I, _I), cache=True)
+def _object(at, end, base, names, places, known, to_scratch, starts, lengths):  # type: ignore[no-untyped-def]
+    """Read the object whose brace is at `at`: the address behind it, or -1 for the slow lane."""
+    at = skip_blank(at + 1, end)
+    if at < end and byte(at) == _CLOSE:
+        return at + 1
+    last = known + 24 * PREDICTED
+    while at < end and byte(at) == _QUOTE:
+        if known < last and long(known + 8) > 0 and same(at, long(known), long(known + 8), end):
+            field = long(known + 16)
+            at += long(known + 8)
+        else:
+            field, at = _new_key(at, end, names, places, known if known < last else 0)
+            if at < 0:
+                return _BAD
+        at = skip_blank(at, end)
+        if at >= end or byte(at) != _COLON:
+            return _BAD
+        at = skip_blank(at + 1, end)
+        at = _member(at, end, base, to_scratch, starts + 4 * field, lengths + 4 * field, field >= 0)
+        if at < 0:
+            return _BAD
+        at = skip_blank(at, end)
+        if at >= end or byte(at) != _COMMA:
+            return at + 1 if at < end and byte(at) == _CLOSE else _BAD
+        at = skip_blank(at + 1, end)
+        known += 24
+    return _BAD
+
+
+@njit(
+    _I(_READ, _I, types.boolean, _I, _READ, _NUMBERS, _BYTES, _SPANS, _SPANS, _SPANS, _BYTES),
+    cache=True,
+    nogil=True,
+)
+def scan(data, skipped, high_is_slow, max_line, names, places, scratch, starts, lengths, lines, fate):  # type: ignore[no-untyped-def]
+    """Read all lines behind the first `skipped` bytes; return how many there are, blank ones not counted.
+
+    `names` holds the field names end to end; `places` their number + 1, then where each begins, and the
+    end. Row by row, `starts` and `lengths` receive the fields' spans, `lines` begin, end and number of the
+    physical line, `fate` what became of it.
+    """
+    base = data.ctypes.data
+    end = base + len(data)
+    at = base + skipped
+    known = np.zeros(3 * PREDICTED, np.int64)
+    memory = known.ctypes.data
+    width = 4 * starts.shape[1]
+    spans, sizes = starts.ctypes.data, lengths.ctypes.data
+    row = 0
+    number = 0
+    while at < end:
+        number += 1
+        begin = at
+        at = skip_blank(at, end)
+        if at >= end or byte(at) == 10:
+            at += 1
+            continue
+        lengths[row, :] = -1
+        stop = _BAD
+        if byte(at) == _OPEN:
+            stop = _object(
+                at,
+                end,
+                base,
+                names.ctypes.data,
+                places.ctypes.data,
+                memory,
+                scratch.ctypes.data - base,
+                spans + row * width,
+                sizes + row * width,
+            )
+            stop = skip_blank(stop, end) if stop >= 0 else _BAD
+        good = stop >= 0 and (stop == end or byte(stop) == 10)
+        if not good:
+            stop = find_newline(at, end)
+        at = stop + 1
+        if byte(stop - 1) == 13:
+            stop -= 1
+        if good and high_is_slow:
+            good = not has_high(begin, stop)
+        lines[row, 0] = begin - base
+        lines[row, 1] = stop - base
+        lines[row, 2] = number
+        fate[row] = TOO_LONG if stop - begin > max_line else (DONE if good else SLOW)
+        row += 1
+    return row
+
+
+@njit(_I(_READ), cache=True, nogil=True)
+def depth_of(data):  # type: ignore[no-untyped-def]
+    """How deep brackets nest in `data`, texts left out; stops counting behind MAX_DEPTH."""
+    depth = 0
+    deepest = 0
+    at, end = data.ctypes.data, data.ctypes.data + len(data)
+    inside = False
+    while at < end and deepest <= MAX_DEPTH:
+        here = byte(at)
+        if inside:
+            at += here == _BACKSLASH
+            inside = here != _QUOTE
+        elif here == _QUOTE:
+            inside = True
+        elif here in (_OPEN_LIST, _OPEN):
+            depth += 1
+            deepest = max(deepest, depth)
+        elif here in (_CLOSE_LIST, _CLOSE):
+            depth -= 1
+        at += 1
+    return deepest
+
+
+@njit(types.void(_SPANS, _I, types.int64[::1]), cache=True, nogil=True)
+def totals(lengths, rows, out):  # type: ignore[no-untyped-def]
+    """Add up the bytes of each field."""
+    for row in range(rows):
+        for field in range(len(out)):
+            out[field] += max(lengths[row, field], 0)
+
+
+@njit(types.void(_I, _I, _I, _I), cache=True)
+def _copy(at, end, to, length):  # type: ignore[no-untyped-def]
+    """Copy by words (up to seven bytes too many, which the next copy writes over)."""
+    if at + length + WORD > end:
+        for place in range(length):
+            put_byte(to + place, byte(at + place))
+        return
+    for place in range(0, length, WORD):
+        put_word(to + place, word(at + place))
+
+
+@njit(types.void(_READ, _READ, _SPANS, _SPANS, _I, _I, _LANE, _BYTES, _BYTES), cache=True, nogil=True)
+def gather(data, scratch, starts, lengths, rows, field, offsets, valid, out):  # type: ignore[no-untyped-def]
+    """Write one field as an Arrow text column: offsets, validity bits, bytes (`out` has a word to spare)."""
+    n = len(data)
+    memory, other = data.ctypes.data, scratch.ctypes.data - n
+    begin = out.ctypes.data
+    to = begin
+    for row in range(rows):
+        length = np.int64(lengths[row, field])
+        offsets[row] = to - begin
+        if length >= 0:
+            valid[row >> 3] |= np.uint8(1 << (row & 7))
+            start = np.int64(starts[row, field])
+            if start < n:
+                _copy(memory + start, memory + n, to, length)
+            else:
+                _copy(other + start, other + 2 * n, to, length)
+            to += length
+    offsets[rows] = to - begin

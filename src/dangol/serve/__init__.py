@@ -1,0 +1,1 @@
+"""The HTTP side: parse, hand to the engine, render."""

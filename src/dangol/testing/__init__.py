@@ -1,0 +1,1 @@
+"""The public test kit: the generated shop, garbage, and fakes of the ports."""
