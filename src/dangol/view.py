@@ -279,6 +279,11 @@ class View:
             ).fetchall()
             return [self._change(row) for row in rows]
 
+    def last_change(self) -> int:
+        """Return the `seq` of the newest change, 0 before the first."""
+        with self._lock:
+            return int(self._database.execute("SELECT coalesce(max(seq), 0) FROM changes").fetchone()[0])
+
     def _change(self, row: Sequence[Any]) -> dict[str, Any]:
         seq, slot, id, before, after, at, recorded_at, cause, pointer, model, backfill = row
         return {

@@ -47,7 +47,8 @@ def test_the_input_fields_are_those_that_the_file_names_as_it_spells_them() -> N
 
 def test_another_field_name_in_one_place_is_all_that_a_user_changes() -> None:
     rules = DuckDbRules(BROUGHT.replace("InvoiceNo", "order_id").replace("Quantity", "[how many]"))
-    data = b'{"order_id":"7","StockCode":"A","how many":2,"UnitPrice":1,"InvoiceDate":"2011-01-01"}\n{"order_id":"8"}'
+    data = b'{"order_id":"7","StockCode":"A","how many":2,"UnitPrice":1,"InvoiceDate":"2011-01-01"}\n'
+    data += b'{"order_id":"8"}'
     found = rules.cleanse(parse_ndjson(data, rules.input_fields))
     assert found.lines.column("invoice").to_pylist() == ["7"]
     assert found.lines.column("quantity").to_pylist() == [2]
@@ -139,7 +140,8 @@ def test_a_where_in_a_step_holds_for_all_that_read_it() -> None:
 def test_steps_may_branch_and_read_each_other() -> None:
     steps = RULES.replace(
         ")\nSELECT invoice",
-        "), sold AS (SELECT *, unit_price * 2 AS twice FROM typed), cheap AS (SELECT quantity AS n FROM typed)\nSELECT invoice",
+        "), sold AS (SELECT *, unit_price * 2 AS twice FROM typed), other AS (SELECT quantity FROM typed)\n"
+        "SELECT invoice",
         1,
     )
     text = steps.replace(

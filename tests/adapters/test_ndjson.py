@@ -107,12 +107,15 @@ scalars = (
     | st.text(st.sampled_from('"\\/\b\f\n\r\t \ud83d\ude00é가😀x'), max_size=12)
 )
 values = scalars | st.lists(scalars, max_size=2) | st.dictionaries(names, scalars, max_size=2)
+deep = st.recursive(
+    scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=3)
+)
 objects = st.dictionaries(names, values, max_size=6)
 
 
 @st.composite
 def written_objects(draw: st.DrawFn) -> bytes:
-    pairs = draw(st.lists(st.tuples(names, scalars | values), max_size=6))
+    pairs = draw(st.lists(st.tuples(names, scalars | values | deep), max_size=6))
     ascii_only = draw(st.booleans())
     colon, comma = draw(st.sampled_from([(":", ","), (": ", ", "), (" :\t", " , ")]))
     body = comma.join(
@@ -160,6 +163,13 @@ nasty = st.sampled_from(
         b'"text"',
         b"\xff",
         b'{"a":"\xed\xa0\x80"}',
+        b'{"b":' + b'{"c":[' * 31 + b"7" + b"]}" * 31 + b',"a":1}',
+        b'{"b":' + b'{"c":[' * 32 + b"7" + b"]}" * 32 + b',"a":1}',
+        b'{"b":[1,],"a":1}',
+        b'{"b":[1 2],"a":1}',
+        b'{"b":{"x"},"a":1}',
+        b'{"b":{"x":1]},"a":1}',
+        b'{"b":[ [] , {} , {"x":[{"y":null}],"z":-1.5e3} ],"a":1}',
         b'{"a":6.000,"Quantity":0.0,"longer name of a field":-12.50}',
     ]
 )

@@ -28,6 +28,8 @@ from dangol.ports import SqlEngine
 GOLDEN = sorted((Path(__file__).parents[1] / "golden" / "cleanse").glob("*.in.ndjson"))
 COLUMNS = LINES.names[1:]
 
+YEAR_1900, YEAR_1971 = (dt.datetime(year, 1, 1) for year in (1900, 1971))  # noqa: DTZ001  # zones come later
+
 
 @pytest.fixture(scope="module")
 def rules() -> Iterator[DuckDbRules]:
@@ -144,8 +146,8 @@ texts = (
 )
 usual_text = st.just("536365") | texts
 times = st.one_of(
-    st.datetimes(dt.datetime(1900, 1, 1)).map(lambda t: t.isoformat()),
-    st.datetimes(dt.datetime(1971, 1, 1), timezones=st.just(dt.timezone(dt.timedelta(hours=9)))).map(
+    st.datetimes(YEAR_1900).map(lambda t: t.isoformat()),
+    st.datetimes(YEAR_1971, timezones=st.just(dt.timezone(dt.timedelta(hours=9)))).map(
         lambda t: t.isoformat(" ")
     ),
     st.dates().map(str),

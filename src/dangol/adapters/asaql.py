@@ -247,7 +247,9 @@ class _Compiler:
 
     def _star(self, scope: dict[str, Value] | None, node: exp.Select) -> dict[str, Value]:
         if scope is None:
-            raise refuse(node.args["from_"], "SELECT * from the input does not say which fields are read; name them")
+            raise refuse(
+                node.args["from_"], "SELECT * from the input does not say which fields are read; name them"
+            )
         return dict(scope)
 
     def _both(self, first: Value | None, second: Value) -> Value:

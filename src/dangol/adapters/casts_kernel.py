@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, types
 
-from dangol.adapters.words_kernel import byte, same
+from dangol.adapters.words_kernel import byte, inner, same
 
 __all__ = ["EXACT", "NULL", "SLOW", "has_edges", "to_bigint", "to_datetime", "to_float"]
 
@@ -29,12 +29,12 @@ _DAY_US = 86_400_000_000
 _BAD = np.int64(-1)
 
 
-@njit("boolean(int64)", cache=True)
+@inner("boolean(int64)")
 def _is_space(byte):  # type: ignore[no-untyped-def]
     return byte == 32 or (9 <= byte <= 13)
 
 
-@njit("boolean(int64)", cache=True)
+@inner("boolean(int64)")
 def _is_digit(byte):  # type: ignore[no-untyped-def]
     return _ZERO <= byte <= _NINE
 
@@ -90,7 +90,7 @@ def to_bigint(offsets, data, out, state):  # type: ignore[no-untyped-def]
         out[row] = (-np.int64(value) if negative else np.int64(value)) if good else 0
 
 
-@njit(types.Tuple((types.int64, types.int64, types.boolean))(types.int64, types.int64), cache=True)
+@inner(types.Tuple((types.int64, types.int64, types.boolean))(types.int64, types.int64))
 def _exponent(at, end):  # type: ignore[no-untyped-def]
     """Read what stands behind an `e`: value (held below 100000), where it ends, and whether it is one."""
     negative = at < end and byte(at) == _MINUS
@@ -104,7 +104,7 @@ def _exponent(at, end):  # type: ignore[no-untyped-def]
     return (-value if negative else value), at, at > begin
 
 
-@njit(types.Tuple((types.float64, types.uint8))(types.int64, types.int64), cache=True)
+@inner(types.Tuple((types.float64, types.uint8))(types.int64, types.int64))
 def _float(at, end):  # type: ignore[no-untyped-def]
     negative = at < end and byte(at) == _MINUS
     if at < end and (byte(at) == _MINUS or byte(at) == _PLUS):
@@ -158,7 +158,7 @@ def _number(at, width, end):  # type: ignore[no-untyped-def]
     return value
 
 
-@njit("int64(int64, int64, int64)", cache=True)
+@inner("int64(int64, int64, int64)")
 def _days(year, month, day):  # type: ignore[no-untyped-def]
     """Days since 1970-01-01 in the Gregorian calendar (counted in eras of 400 years from March)."""
     year -= month <= 2
@@ -168,7 +168,7 @@ def _days(year, month, day):  # type: ignore[no-untyped-def]
     return era * 146_097 + of_era * 365 + of_era // 4 - of_era // 100 + of_year - 719_468
 
 
-@njit(_READ(types.int64, types.int64), cache=True)
+@inner(_READ(types.int64, types.int64))
 def _date(at, end):  # type: ignore[no-untyped-def]
     """Read YYYY-MM-DD: days since 1970, and 1 where it is a date."""
     year, month, day = _number(at, 4, end), _number(at + 5, 2, end), _number(at + 8, 2, end)
@@ -182,7 +182,7 @@ def _date(at, end):  # type: ignore[no-untyped-def]
     return _days(year, month, day), 1
 
 
-@njit(_READ(types.int64, types.int64), cache=True)
+@inner(_READ(types.int64, types.int64))
 def _fraction(at, end):  # type: ignore[no-untyped-def]
     """Read the digits behind the point of the seconds: microseconds, and where they end (-1: none)."""
     micros = np.int64(0)
@@ -195,7 +195,7 @@ def _fraction(at, end):  # type: ignore[no-untyped-def]
     return micros, (at if begin < at <= begin + 9 else _BAD)
 
 
-@njit(_READ(types.int64, types.int64), cache=True)
+@inner(_READ(types.int64, types.int64))
 def _clock(at, end):  # type: ignore[no-untyped-def]
     """Read HH:MM[:SS[.fraction]]: microseconds of the day, and where it ends (-1: not a time)."""
     hour, minute = _number(at, 2, end), _number(at + 3, 2, end)
@@ -215,7 +215,7 @@ def _clock(at, end):  # type: ignore[no-untyped-def]
     return micros, at
 
 
-@njit(_READ(types.int64, types.int64), cache=True)
+@inner(_READ(types.int64, types.int64))
 def _zone(at, end):  # type: ignore[no-untyped-def]
     """Read nothing, Z, +HH, +HHMM or +HH:MM: microseconds to take away, and 1 where it is a zone."""
     if at == end or (at + 1 == end and (byte(at) | 32) == 122):
@@ -237,7 +237,7 @@ def _zone(at, end):  # type: ignore[no-untyped-def]
     return (micros if byte(at) == _PLUS else -micros), 1
 
 
-@njit(_READ(types.int64, types.int64), cache=True)
+@inner(_READ(types.int64, types.int64))
 def _moment(at, end):  # type: ignore[no-untyped-def]
     """Read a date, or a date and a time: microseconds since 1970 UTC, and 1 where it is one."""
     days, good = _date(at, end)

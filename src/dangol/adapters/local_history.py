@@ -76,7 +76,7 @@ class LocalHistory:
         self._seed = int(store.meta("hash_seed"))
         self._merging: tuple[str, tuple[RunFile, ...], Future[RunFile]] | None = None
         self._worker = ThreadPoolExecutor(1, "dangol-merge")
-        self._indices = {kind: RunIndex(self._runs_folder, kind, width=w) for kind, w in _WIDTHS.items()}
+        self._indices = {kind: RunIndex(self._runs_folder, kind, width=w, capacity=FLUSH_ROWS * 5 // 4) for kind, w in _WIDTHS.items()}
         for kind, index in self._indices.items():
             index.attach(store.runs(kind))
         self._read_tail(products)

@@ -11,12 +11,14 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, types
 
+from dangol.adapters.escapes_kernel import read_escaped
 from dangol.adapters.words_kernel import (
     WORD,
     byte,
     find_newline,
     find_text_end,
     has_high,
+    inner,
     long,
     put_byte,
     put_int,
@@ -55,7 +57,7 @@ _BACKSLASH, _OPEN, _CLOSE, _OPEN_LIST, _CLOSE_LIST = 92, 123, 125, 91, 93
 _BAD = np.int64(-1)
 
 
-@njit(_I(_I, _I, _I, _I), cache=True)
+@inner(_I(_I, _I, _I, _I))
 def _field(at, end, names, places):  # type: ignore[no-untyped-def]
     """Find the field named by the bytes from `at` to `end`, or -1 (`places`: fields + 1, then the cuts)."""
     for number in range(long(places) - 1):
@@ -70,7 +72,7 @@ def _field(at, end, names, places):  # type: ignore[no-untyped-def]
     return _BAD
 
 
-@njit(_PAIR(_I, _I, _I, _I, _I), cache=True)
+@inner(_PAIR(_I, _I, _I, _I, _I))
 def _new_key(at, end, names, places, known):  # type: ignore[no-untyped-def]
     """Read and remember the key whose quote is at `at`: its field, and the address behind (-1: slow lane)."""
     stop = find_text_end(at + 1, end)
@@ -84,14 +86,14 @@ def _new_key(at, end, names, places, known):  # type: ignore[no-untyped-def]
     return field, stop + 1
 
 
-@njit(_I(_I, _I), cache=True)
+@inner(_I(_I, _I))
 def _digits(at, end):  # type: ignore[no-untyped-def]
     while at < end and _ZERO <= byte(at) <= _NINE:
         at += 1
     return at
 
 
-@njit(_I(_I, _I), cache=True)
+@inner(_I(_I, _I))
 def _exponent(at, end):  # type: ignore[no-untyped-def]
     """Find the end of an exponent whose e is at `at`, or -1."""
     at += 1
@@ -101,7 +103,7 @@ def _exponent(at, end):  # type: ignore[no-untyped-def]
     return stop if stop > at else _BAD
 
 
-@njit(_TRIPLE(_I, _I), cache=True)
+@inner(_TRIPLE(_I, _I))
 def _number(at, end):  # type: ignore[no-untyped-def]
     """Read a number: its text (6.00 is 6, -0.0 is 0) as begin and length, and the address behind."""
     begin = at
@@ -126,7 +128,7 @@ def _number(at, end):  # type: ignore[no-untyped-def]
     return begin, stop - begin, at
 
 
-@njit(_TRIPLE(_I, _I), cache=True)
+@inner(_TRIPLE(_I, _I))
 def _literal(at, end):  # type: ignore[no-untyped-def]
     """Read true, false or null (length -1)."""
     if at + WORD > end:
@@ -141,105 +143,83 @@ def _literal(at, end):  # type: ignore[no-untyped-def]
     return at, 0, _BAD
 
 
-@njit(_I(_I), cache=True)
-def _hex(at):  # type: ignore[no-untyped-def]
-    """Four hexadecimal digits, or -1."""
-    value = np.int64(0)
-    for place in range(at, at + 4):
-        digit = byte(place)
-        if _ZERO <= digit <= _NINE:
-            value = value * 16 + digit - _ZERO
-        elif 97 <= (digit | 32) <= 102:
-            value = value * 16 + (digit | 32) - 87
-        else:
-            return _BAD
-    return value
+@inner(_I(_I, _I))
+def _skip_scalar(at, end):  # type: ignore[no-untyped-def]
+    """Find the end of a text without escapes, a number or a literal (-1: slow lane)."""
+    if at >= end:
+        return _BAD
+    first = byte(at)
+    if first == _QUOTE:
+        stop = find_text_end(at + 1, end)
+        return stop + 1 if stop < end and byte(stop) == _QUOTE else _BAD
+    if first == _MINUS or _ZERO <= first <= _NINE:
+        return _number(at, end)[2]
+    return _literal(at, end)[2]
 
 
-@njit(_I(_I, _I), cache=True)
-def _put_point(to, point):  # type: ignore[no-untyped-def]
-    """Write a code point in UTF-8; return the address behind it."""
-    if point < 0x80:
-        put_byte(to, point)
-        return to + 1
-    if point < 0x800:
-        put_byte(to, 0xC0 | (point >> 6))
-    elif point < 0x10000:
-        put_byte(to, 0xE0 | (point >> 12))
-        put_byte(to + 1, 0x80 | ((point >> 6) & 63))
-        to += 1
-    else:
-        put_byte(to, 0xF0 | (point >> 18))
-        put_byte(to + 1, 0x80 | ((point >> 12) & 63))
-        put_byte(to + 2, 0x80 | ((point >> 6) & 63))
-        to += 2
-    put_byte(to + 1, 0x80 | (point & 63))
-    return to + 2
-
-
-@njit(_I(_I), cache=True)
-def _short_escape(letter):  # type: ignore[no-untyped-def]
-    """Resolve a backslash and `letter`, or -1."""
-    if letter in (_QUOTE, _BACKSLASH, 47):
-        return letter
-    if letter == 110:
-        return np.int64(10)
-    if letter == 116:
-        return np.int64(9)
-    if letter == 114:
-        return np.int64(13)
-    if letter == 98:
-        return np.int64(8)
-    return np.int64(12) if letter == 102 else _BAD
-
-
-@njit(_PAIR(_I, _I), cache=True)
-def _escape(at, end):  # type: ignore[no-untyped-def]
-    """Read the escape whose backslash is at `at`: its code point, and the address behind (-1: slow lane)."""
-    if at + 12 > end:
-        return _BAD, _BAD
-    if byte(at + 1) != 117:
-        point = _short_escape(byte(at + 1))
-        return point, (at + 2 if point >= 0 else _BAD)
-    point = _hex(at + 2)
-    if point < 0 or 0xDC00 <= point <= 0xDFFF:
-        return point, _BAD
-    if point < 0xD800 or point > 0xDFFF:
-        return point, at + 6
-    low = _hex(at + 8) if byte(at + 6) == _BACKSLASH and byte(at + 7) == 117 else _BAD
-    if low < 0xDC00 or low > 0xDFFF:
-        return point, _BAD
-    return 0x10000 + ((point - 0xD800) << 10) + (low - 0xDC00), at + 12
-
-
-@njit(_TRIPLE(_I, _I, _I, _I), cache=True)
-def _escaped(begin, at, end, to_scratch):  # type: ignore[no-untyped-def]
-    """Read the text from `begin` on, whose first backslash is at `at`, into scratch memory."""
-    to = begin + to_scratch
-    for place in range(begin, at):
-        put_byte(to, byte(place))
-        to += 1
-    while at < end and byte(at) == _BACKSLASH:
-        point, at = _escape(at, end)
-        if at < 0:
-            return begin, 0, _BAD
-        to = _put_point(to, point)
-        stop = find_text_end(at, end)
-        while at < stop:
-            put_byte(to, byte(at))
-            to += 1
-            at += 1
+@inner(_I(_I, _I))
+def _skip_key(at, end):  # type: ignore[no-untyped-def]
+    """Find the value behind a key (-1: slow lane)."""
     if at >= end or byte(at) != _QUOTE:
-        return begin, 0, _BAD
-    return begin, to - begin - to_scratch, at + 1
+        return _BAD
+    at = _skip_scalar(at, end)
+    if at < 0:
+        return _BAD
+    at = skip_blank(at, end)
+    return skip_blank(at + 1, end) if at < end and byte(at) == _COLON else _BAD
 
 
-@njit(_I(_I, _I, _I, _I, _I, _I, types.boolean), cache=True)
+@inner(_TRIPLE(_I, _I, _I, _I))
+def _leave(at, end, kinds, depth):  # type: ignore[no-untyped-def]
+    """Go on behind a value that lies in brackets: to the next value, or out of them all (depth 0)."""
+    at = skip_blank(at, end)
+    while at < end and byte(at) == (_CLOSE if kinds & 1 else _CLOSE_LIST):
+        at += 1
+        kinds >>= 1
+        depth -= 1
+        if depth == 0:
+            return at, kinds, depth
+        at = skip_blank(at, end)
+    if at >= end or byte(at) != _COMMA:
+        return _BAD, kinds, depth
+    at = skip_blank(at + 1, end)
+    return (_skip_key(at, end) if kinds & 1 else at), kinds, depth
+
+
+@inner(_I(_I, _I))
+def _skip_nested(at, end):  # type: ignore[no-untyped-def]
+    """Find the end of the object or list at `at` (-1: slow lane). `kinds`: a bit a level, 1 for an object."""
+    kinds = np.int64(0)
+    depth = np.int64(0)
+    while at >= 0 and at < end:
+        first = byte(at)
+        if first in (_OPEN, _OPEN_LIST):
+            depth += 1
+            if depth >= MAX_DEPTH - 2:
+                return _BAD
+            kinds = (kinds << 1) | (first == _OPEN)
+            at = skip_blank(at + 1, end)
+            if at < end and byte(at) != (_CLOSE if first == _OPEN else _CLOSE_LIST):
+                at = _skip_key(at, end) if first == _OPEN else at
+                continue
+        else:
+            at = _skip_scalar(at, end)
+            if at < 0:
+                return _BAD
+        at, kinds, depth = _leave(at, end, kinds, depth)
+        if depth == 0:
+            return at
+    return _BAD
+
+
+@inner(_I(_I, _I, _I, _I, _I, _I, types.boolean))
 def _member(at, end, base, to_scratch, start, length, wanted):  # type: ignore[no-untyped-def]
     """Read the value at `at` and write down its span if it is wanted: the address behind (-1: slow lane)."""
     if at >= end:
         return _BAD
     first = byte(at)
+    if not wanted and first in (_OPEN, _OPEN_LIST):
+        return _skip_nested(at, end)
     shift = np.int64(0)
     if first == _QUOTE:
         begin = at + 1
@@ -247,7 +227,7 @@ def _member(at, end, base, to_scratch, start, length, wanted):  # type: ignore[n
         if stop < end and byte(stop) == _QUOTE:
             size, at = stop - begin, stop + 1
         elif stop < end and byte(stop) == _BACKSLASH:
-            begin, size, at = _escaped(begin, stop, end, to_scratch)
+            begin, size, at = read_escaped(begin, stop, end, to_scratch)
             shift = end - base
         else:
             return _BAD
@@ -261,7 +241,7 @@ def _member(at, end, base, to_scratch, start, length, wanted):  # type: ignore[n
     return at
 
 
-@njit(_I(_I, _I, _I, _I, _I, _I, _I, _I, _I), cache=True)
+@inner(_I(_I, _I, _I, _I, _I, _I, _I, _I, _I))
 def _object(at, end, base, names, places, known, to_scratch, starts, lengths):  # type: ignore[no-untyped-def]
     """Read the object whose brace is at `at`: the address behind it, or -1 for the slow lane."""
     at = skip_blank(at + 1, end)
@@ -381,7 +361,7 @@ def totals(lengths, rows, out):  # type: ignore[no-untyped-def]
             out[field] += max(lengths[row, field], 0)
 
 
-@njit(types.void(_I, _I, _I, _I), cache=True)
+@inner(types.void(_I, _I, _I, _I))
 def _copy(at, end, to, length):  # type: ignore[no-untyped-def]
     """Copy by words (up to seven bytes too many, which the next copy writes over)."""
     if at + length + WORD > end:

@@ -77,7 +77,7 @@ class RunIndex:
 
     def _clear(self) -> None:
         self._memory: Rows = np.empty((self._capacity, self._width), np.uint64)
-        self._heads = np.full(1 << (self._capacity * 2 - 1).bit_length(), -1, np.int32)
+        self._heads = np.full(1 << (self._capacity - 1).bit_length(), -1, np.int32)
         self._previous = np.empty(self._capacity, np.int32)
         self._count = 0
 
@@ -138,10 +138,10 @@ class RunIndex:
         writer.close()
         return RunFile(name=name, level=0, rows=self._count)
 
-    def forget_memory(self, capacity: int | None = None) -> None:
+    def forget_memory(self) -> None:
         """Drop the rows in memory, once a committed transaction names the run that holds them."""
-        self._capacity = capacity or self._capacity
-        self._clear()
+        self._heads.fill(-1)
+        self._count = 0
 
     def attach(self, files: Sequence[RunFile]) -> None:
         """Make `files` the runs that are searched: open the new ones and let go of the others."""

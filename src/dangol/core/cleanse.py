@@ -22,6 +22,7 @@ __all__ = [
     "ANONYMOUS",
     "BROKEN",
     "COLUMNS",
+    "FAULTY",
     "LIMIT",
     "NOT_MATCHED",
     "OPTIONAL",
@@ -32,8 +33,8 @@ __all__ = [
     "build_cleansed",
 ]
 
-ACCEPTED, ANONYMOUS, REJECTED, UNMATCHED = 0, 1, 2, 3
-"""How a line was judged; the last: no output took it."""
+ACCEPTED, ANONYMOUS, REJECTED, UNMATCHED, FAULTY = 0, 1, 2, 3, 4
+"""How a line was judged; at the end: no output took it, and it could not be parsed at all."""
 
 OUTPUTS = ("accepted", "anonymous", "rejected")
 COLUMNS = {
@@ -63,9 +64,9 @@ _LATEST = 253_402_300_799_999_999  # 9999-12-31T23:59:59.999999Z
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdicts:
-    """What the rules made of the `n` lines that they saw.
+    """What the rules made of the lines of a block.
 
-    `verdict` has one number a line, from ACCEPTED to UNMATCHED; `columns` the output columns of all lines,
+    `verdict` has one number a line, from ACCEPTED to FAULTY; `columns` the output columns of all lines,
     typed as `COLUMNS` says (price in currency units, time in microseconds); `reason` and `field` one text
     for each rejected line, in order; `input_names` the input field behind each output column.
     """
@@ -77,8 +78,8 @@ class Verdicts:
     input_names: Mapping[str, str]
 
 
-def build_cleansed(block: LineBlock, seen: Int64, verdicts: Verdicts) -> Cleansed:
-    """Put the verdicts on the lines `seen` (places in `block`) and the faults of all others together."""
+def build_cleansed(block: LineBlock, rows: Int64, verdicts: Verdicts) -> Cleansed:
+    """Put the verdicts on the lines of `block`, whose places are `rows`, and the faults together."""
     taken = verdicts.verdict <= ANONYMOUS
     anonymous = verdicts.verdict == ANONYMOUS
     columns = dict(verdicts.columns)
@@ -89,11 +90,11 @@ def build_cleansed(block: LineBlock, seen: Int64, verdicts: Verdicts) -> Cleanse
     price = _numbers(columns["unit_price"])
     micros = np.rint((price if whole else np.where(kept, price, 0)) * MICROS)
     columns["unit_price"] = pa.array(micros.astype(np.int64))
-    lines = pa.RecordBatch.from_arrays([pa.array(seen), *(columns[name] for name in COLUMNS)], schema=LINES)
+    lines = pa.RecordBatch.from_arrays([pa.array(rows), *(columns[name] for name in COLUMNS)], schema=LINES)
     found = _Found()
     found.add_faults(block)
-    found.add_rejected(seen, verdicts)
-    found.add_broken(seen, broken, verdicts.input_names)
+    found.add_rejected(verdicts)
+    found.add_broken(broken, verdicts.input_names)
     return Cleansed(lines=lines if whole else _only(lines, kept), rejects=found.rejects())
 
 
@@ -154,19 +155,17 @@ class _Found:
         for row in np.flatnonzero(block.fault).tolist():
             self._add(row, FAULTS[block.fault[row]], block.fault_field.get(row, ""))
 
-    def add_rejected(self, seen: Int64, verdicts: Verdicts) -> None:
-        rejected = seen[np.flatnonzero(verdicts.verdict == REJECTED)].tolist()
+    def add_rejected(self, verdicts: Verdicts) -> None:
+        rejected = np.flatnonzero(verdicts.verdict == REJECTED).tolist()
         for row, reason, field in zip(rejected, verdicts.reason, verdicts.field, strict=True):
             self._add(row, reason or NOT_MATCHED, verdicts.input_names.get(field or "", field or ""))
-        for row in seen[np.flatnonzero(verdicts.verdict == UNMATCHED)].tolist():
+        for row in np.flatnonzero(verdicts.verdict == UNMATCHED).tolist():
             self._add(row, NOT_MATCHED, "")
 
-    def add_broken(
-        self, rows: Int64, broken: Mapping[str, NDArray[np.bool_]], names: Mapping[str, str]
-    ) -> None:
+    def add_broken(self, broken: Mapping[str, NDArray[np.bool_]], names: Mapping[str, str]) -> None:
         told: set[int] = set()
         for column, mask in broken.items():
-            for row in rows[np.flatnonzero(mask)].tolist():
+            for row in np.flatnonzero(mask).tolist():
                 if row not in told:
                     self._add(row, BROKEN, names.get(column, column))
                     told.add(row)

@@ -1,0 +1,187 @@
+"""What a person sees: consoles, progress bars, numbers and tables."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+__all__ = [
+    "COLOURS",
+    "amount",
+    "changes_table",
+    "counts_table",
+    "day",
+    "emit",
+    "progress_bars",
+    "quantity",
+    "screen",
+    "segment_text",
+    "segments_table",
+    "show",
+    "table",
+]
+
+COLOURS = {"vip": "magenta", "dormant": "yellow", "mid": "cyan", "low": "blue", "none": "bright_black"}
+PIPED_WIDTH = 200
+
+Advance = Callable[[int, int | None], None]
+
+
+def emit(value: Mapping[str, Any]) -> None:
+    """Write one JSON object to standard output."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+def screen(*, errors: bool = False) -> Console:
+    """Return a console on standard output, or error; what is piped on is not cut to a width."""
+    console = Console(stderr=errors, highlight=False)
+    return console if console.is_terminal else Console(stderr=errors, highlight=False, width=PIPED_WIDTH)
+
+
+def show(*parts: Any) -> None:
+    """Write tables or text to standard output."""
+    console = screen()
+    for part in parts:
+        console.print(part)
+
+
+class _Rate(ProgressColumn):
+    """Lines (or bytes) a second, over the whole run."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        unit = str(task.fields.get("unit", ""))
+        return Text("" if speed is None else f"{quantity(speed, unit)}/s", style="green")
+
+
+class _Done(ProgressColumn):
+    """How much of how much."""
+
+    def render(self, task: Task) -> Text:
+        unit = str(task.fields.get("unit", ""))
+        total = "" if task.total is None else f" of {quantity(task.total, unit)}"
+        return Text(quantity(task.completed, unit) + total)
+
+
+def quantity(value: float, unit: str) -> str:
+    """Write a number with its unit; bytes as MB."""
+    return f"{value / 1e6:,.1f} MB" if unit == "bytes" else f"{value:,.0f} {unit}".rstrip()
+
+
+@contextlib.contextmanager
+def progress_bars() -> Iterator[Callable[[str, str], Advance]]:
+    """Show bars on standard error while the block runs, each from its first advance on.
+
+    Gives a function that takes (label, unit) and returns one that takes (done, total or None). Nothing is
+    drawn where standard error is no terminal.
+    """
+    console = screen(errors=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        _Done(),
+        _Rate(),
+        TimeRemainingColumn(compact=True),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+
+        def bar(label: str, unit: str) -> Advance:
+            task = progress.add_task(label, total=None, start=False, visible=False, unit=unit)
+
+            def advance(done: int, total: int | None) -> None:
+                progress.start_task(task)
+                progress.update(task, completed=done, total=total, visible=True)
+
+            return advance
+
+        yield bar
+
+
+def table(*columns: str, title: str | None = None, right: Sequence[str] = ()) -> Table:
+    """Return an empty table; the columns named in `right` hold numbers."""
+    made = Table(
+        title=title, title_justify="left", title_style="bold", header_style="dim", box=None, pad_edge=False
+    )
+    for column in columns:
+        made.add_column(column, justify="right" if column in right else "left", no_wrap=column in right)
+    return made
+
+
+def amount(value: float | None, digits: int = 2) -> str:
+    """Write a number for people."""
+    return "-" if value is None else f"{value:,.{digits}f}"
+
+
+def day(text: str | None) -> str:
+    """Write a JSON time as date and minute."""
+    return "-" if text is None else text[:16].replace("T", " ")
+
+
+def segment_text(name: str | None) -> Text:
+    """Write a segment in its colour."""
+    return Text("-" if name is None else name, style=COLOURS.get(name or "", ""))
+
+
+def segments_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Return sizes, money and the median customer of each segment."""
+    numbers = (
+        "customers",
+        "share",
+        "monetary",
+        "of all money",
+        "median days",
+        "median invoices",
+        "median spent",
+    )
+    made = table("segment", "name", *numbers, title="Segments", right=numbers)
+    for row in rows:
+        made.add_row(
+            segment_text(row["segment"]),
+            f"{row['name_en']} · {row['name_ko']}",
+            f"{row['customers']:,}",
+            f"{row['share']:.1%}",
+            amount(row["monetary"]),
+            f"{row['monetary_share']:.1%}",
+            amount(row["recency_days_median"], 1),
+            amount(row["frequency_median"], 1),
+            amount(row["monetary_median"]),
+        )
+    return made
+
+
+def changes_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Return who moved, when and why."""
+    made = table("seq", "at", "customer", "before", "after", "why", right=("seq",))
+    for row in rows:
+        events = row["events"]
+        named = (
+            f": {events[0]}" + (f" and {len(events) - 1} more" if len(events) > 1 else "") if events else ""
+        )
+        made.add_row(
+            str(row["seq"]), day(row["at"]), row["customer"] or "(erased)",
+            segment_text(row["before"]), segment_text(row["after"]), row["cause"] + named,
+        )  # fmt: skip
+    return made
+
+
+def counts_table(result: Mapping[str, Any]) -> Table:
+    """Return what became of the lines of a run: events = accepted + anonymous + rejected + duplicates."""
+    made = table("", "lines", title="Lines", right=("lines",))
+    rejected = result["rejected"]
+    made.add_row("accepted", f"{result['accepted']:,}")
+    made.add_row("anonymous (no customer)", f"{result['anonymous']:,}")
+    made.add_row("rejected", f"{sum(rejected.values()):,}")
+    for reason, count in sorted(rejected.items(), key=lambda item: -item[1]):
+        made.add_row(f"  {reason}", f"{count:,}", style="dim")
+    made.add_row("duplicates", f"{result['duplicates']:,}")
+    made.add_row("all", f"{result['events']:,}", style="bold")
+    return made
