@@ -88,3 +88,83 @@ def test_dying_at_any_call_loses_and_doubles_nothing(tmp_path: Path, part: int, 
 
 STRIDE = 3
 """Every third call in the default suite; the slow variant takes each."""
+
+
+def test_an_interrupt_right_behind_the_commit_does_no_harm_to_the_next_one(tmp_path: Path) -> None:
+    """Ctrl-C may come between the database's COMMIT and the moment the program knows of it."""
+    with installed(Interrupt()) as interrupt, engine_on(tmp_path) as engine:
+        for body in BATCHES[:3]:
+            ingest(engine, body)
+        interrupt.armed = True
+        with pytest.raises(KeyboardInterrupt):
+            ingest(engine, BATCHES[3])
+        for body in BATCHES[3:]:
+            ingest(engine, body)
+    assert states_of(tmp_path) == by_the_book(LINES)
+    assert verify(tmp_path).differences == []
+
+
+class Interrupt(Faults):
+    armed = False
+
+    def call(self, name, what, *arguments, **options):
+        result = what(*arguments, **options)
+        if self.armed and name == "execute" and arguments[0] == "COMMIT":
+            self.armed = False
+            raise KeyboardInterrupt
+        return result
+
+
+@pytest.mark.parametrize("part", range(2))
+def test_a_disk_that_fills_up_at_any_call_loses_nothing_acknowledged(tmp_path: Path, part: int) -> None:
+    calls = count_calls(tmp_path / "clean")
+    for at in range(count_calls(tmp_path / "other") // 8 + part, calls, 2 * STRIDE):
+        disk = DiskFull(at)
+        with installed(disk), contextlib.ExitStack() as stack:
+            disk.full = False
+            engine = stack.enter_context(engine_on(tmp_path / str(at)))
+            disk.full = True
+            refused = 0
+            for body in BATCHES:
+                try:
+                    ingest(engine, body)
+                except StoreFailed as error:
+                    refused += 1
+                    assert "nothing was acknowledged" in str(error)
+                    disk.full = False
+                    assert verify(tmp_path / str(at)).differences == []
+                    assert ingest(engine, body).duplicates == 0
+            assert refused <= 1
+            assert engine.view.counters()["events"] == 13 * len(BATCHES)
+        assert states_of(tmp_path / str(at)) == by_the_book(LINES)
+        assert verify(tmp_path / str(at)).equal
+
+
+def test_a_sender_is_told_of_a_full_disk_and_served_again_when_there_is_room(tmp_path: Path) -> None:
+    disk = DiskFull(0)
+    disk.full = False
+    with installed(disk), engine_on(tmp_path) as engine:
+        engine.start()
+        assert engine.submit(BATCHES[0]).result(20).events == 13
+        disk.full = True
+        for body in BATCHES[1:]:
+            with pytest.raises(StoreFailed, match="make room"):
+                engine.submit(body).result(20)
+        disk.full = False
+        assert sum(engine.submit(body).result(20).duplicates for body in BATCHES[1:]) == 0
+        engine.stop()
+    assert states_of(tmp_path) == by_the_book(LINES)
+
+
+def test_a_line_log_on_a_real_full_disk_is_a_failed_commit(tmp_path: Path) -> None:
+    lines = [Line("e", "a", "P" * 1000, "1", 0, 1, 1)]
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("this system has no /dev/full")
+    with engine_on(tmp_path) as engine, full.open("r+b", buffering=0) as file:
+        log = engine.pipeline.store.log
+        real, log._file = log._file, file.fileno()
+        with pytest.raises(StoreFailed, match="No space left"):
+            ingest(engine, ndjson(lines))
+        log._file = real
+        assert ingest(engine, ndjson(lines)).accepted == 1

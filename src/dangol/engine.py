@@ -23,7 +23,7 @@ from dangol.config import Settings
 from dangol.core.model_card import Model
 from dangol.core.schema import LineBlock
 from dangol.erasing import EraseReceipt, erase
-from dangol.errors import Busy, StoreFailed, TooLarge
+from dangol.errors import Busy, FitRefused, StoreFailed, TooLarge
 from dangol.intake import Body, Group, split_result
 from dangol.modelling import ensure_model, fit_model, promote_model, wants_first_fit
 from dangol.pipeline import BlockResult, Pipeline, Prepared
@@ -122,8 +122,12 @@ class Engine:
 
     def _fit_when_due(self) -> None:
         threshold = self.settings.auto_fit_customers
-        if threshold and wants_first_fit(self.pipeline.book, threshold):
+        if not threshold or not wants_first_fit(self.pipeline.book, threshold):
+            return
+        try:
             fit_model(self.pipeline, self._wall.now(), promote=True)
+        except FitRefused as refused:  # the batch is committed all the same; tried again with more customers
+            log.info("fit refused customers=%d reason=%r", self.pipeline.book.count, str(refused))
 
     def submit(self, body: bytes) -> Future[Receipt]:
         """Hand in lines of JSON; the future is done when they are durable.

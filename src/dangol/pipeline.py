@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from dangol.adapters.line_log import STORED, pointers
@@ -29,6 +28,8 @@ __all__ = ["ACCEPTED", "ANONYMOUS", "DUPLICATED", "REJECTED", "BlockResult", "Pi
 
 ACCEPTED, ANONYMOUS, REJECTED, DUPLICATED = 0, 1, 2, 3
 _HOUR = 3_600_000_000
+_MOMENT = STORED.field("at").type
+_NO_NAMES = pa.array([], pa.string())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +86,7 @@ class Pipeline:
 
     def _read(self) -> None:
         self.book = Book(self.store)
+        self._countries: list[str] = []
         self.history = LocalHistory(self.store, self.book.products)
         self.blocked = {bytes(row[0]) for row in self.store.database.execute("SELECT digest FROM blocked")}
 
@@ -255,7 +257,7 @@ class Pipeline:
         """Return the lines as they are stored, their slots, and the facts of those with a customer."""
         slots = self.book.customers.numbers(lines.column("customer"))
         columns = {name: lines.column(name) for name in STORED.names if name != "slot"}
-        columns["at"] = columns["at"].cast(pa.timestamp("us", tz="UTC"))
+        columns["at"] = columns["at"].view(_MOMENT)
         stored = pa.RecordBatch.from_arrays([*columns.values(), pa.array(slots)], schema=STORED)
         own = np.flatnonzero(slots >= 0)
         return stored, slots, Facts(
@@ -278,8 +280,8 @@ class Pipeline:
             return Span(since=now if clock == NEVER else clock, until=now)
         if not len(lines):
             return Span(since=clock, until=clock)
-        times = pc.min_max(lines.column("at").cast(pa.int64())).as_py()
-        return Span(since=times["min"] if clock == NEVER else clock, until=max(clock, times["max"]))
+        at = lines.column("at").view(pa.int64()).to_numpy()
+        return Span(since=int(at.min()) if clock == NEVER else clock, until=max(clock, int(at.max())))
 
     def _score(
         self, touched: Int64, before: States, after: States, facts: Facts, span: Span
@@ -331,12 +333,14 @@ class Pipeline:
         )
 
     def _country_names(self) -> list[str]:
-        return [str(name) for name in self.book.countries.texts().to_pylist()]
+        if len(self._countries) != len(self.book.countries):
+            self._countries = self.book.countries.texts().to_pylist()
+        return self._countries
 
     def _new_names(self, kind: str) -> tuple[int, pa.Array]:
         """Return the names that numbering has given since the last commit."""
         numbering, stored = getattr(self.book, kind), self.book.stored[kind]
-        return stored, numbering.texts(stored)
+        return stored, numbering.texts(stored) if len(numbering) > stored else _NO_NAMES
 
 
 def digest(customer: str, seed: int) -> bytes:

@@ -35,21 +35,21 @@ ATTEMPTS = 3
 
 SUMS = """
 SELECT slot, count(*) AS lines, CAST(sum(quantity * unit_price) AS BIGINT) AS monetary,
-  min(at) AS first_line_at, max(at) AS last_line_at, max(at) FILTER (quantity < 0) AS last_cancel_at
+  min(moment) AS first_line_at, max(moment) AS last_line_at, max(moment) FILTER (WHERE quantity < 0) AS last_cancel_at
 FROM lines GROUP BY slot"""
 
 COUNTRIES = """
 SELECT slot, max(country) AS country
-FROM lines JOIN (SELECT slot, max(at) AS at FROM lines GROUP BY slot) USING (slot, at) GROUP BY slot"""
+FROM lines JOIN (SELECT slot, max(moment) AS moment FROM lines GROUP BY slot) USING (slot, moment) GROUP BY slot"""
 
 PAIRS_IN_ORDER = """
 SELECT slot, product, invoice, quantity FROM lines SEMI JOIN
   (SELECT DISTINCT slot, product FROM lines WHERE quantity < 0) USING (slot, product)
-ORDER BY slot, product, at, event_id"""
+ORDER BY slot, product, moment, event_id"""
 
 INVOICES = """
-SELECT slot, count(*) AS frequency, max(at) AS last_purchase_at FROM (
-  SELECT slot, invoice, max(at) AS at, CAST(sum(quantity) AS BIGINT) AS bought
+SELECT slot, count(*) AS frequency, max(moment) AS last_purchase_at FROM (
+  SELECT slot, invoice, max(moment) AS moment, CAST(sum(quantity) AS BIGINT) AS bought
   FROM lines WHERE quantity > 0 GROUP BY slot, invoice)
 LEFT JOIN taken USING (slot, invoice) WHERE bought > coalesce(quantity, 0) GROUP BY slot"""
 
@@ -142,14 +142,14 @@ def batch_states(lines: pa.Table, customers: int, countries: list[str]) -> State
     states = empty_states(customers)
     with duckdb.connect() as database:
         # What is asked below is exact in whole numbers, so time need not be a timestamp.
-        whole = lines.set_column(STORED.get_field_index("at"), "at", lines.column("at").cast(pa.int64()))
+        whole = lines.set_column(STORED.get_field_index("at"), "moment", lines.column("at").cast(pa.int64()))
         database.register("stored_lines", whole)
         database.execute("CREATE VIEW lines AS SELECT * FROM stored_lines WHERE slot >= 0")
-        _fill(states, database.sql(SUMS).fetchnumpy())
+        _fill(states, database.execute(SUMS).fetchnumpy())
         database.register("taken", _taken(states, database))
-        _fill(states, database.sql(INVOICES).fetchnumpy())
+        _fill(states, database.execute(INVOICES).fetchnumpy())
         numbers = {name: number for number, name in enumerate(countries)}
-        for slot, country in database.sql(COUNTRIES).fetchall():
+        for slot, country in database.execute(COUNTRIES).fetchall():
             states["country"][slot] = -1 if country is None else numbers[country]
     return states
 
@@ -192,7 +192,7 @@ def _taken(states: States, database: duckdb.DuckDBPyConnection) -> pa.Table:
 
 
 def _rows(database: duckdb.DuckDBPyConnection) -> Iterator[tuple[int, str, str, int]]:
-    found = database.sql(PAIRS_IN_ORDER)
+    found = database.execute(PAIRS_IN_ORDER)
     while rows := found.fetchmany(10_000):
         yield from cast("list[tuple[int, str, str, int]]", rows)
 

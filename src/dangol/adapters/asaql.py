@@ -59,8 +59,8 @@ class Program:
 
     `scan` names the columns that `statement` reads from the table `lines` (beside `_row`), `direct` the
     output columns that are made from an input field alone, `computed` those that the statement returns. The
-    statement returns `_row, _verdict, _reason, _field`: of all lines, or without `every_row` of those that
-    are not accepted.
+    statement returns `_row, _verdict, _reason, _field`: of the lines that are not accepted, or of all where it
+    computes columns.
     """
 
     input_fields: tuple[str, ...]
@@ -69,11 +69,6 @@ class Program:
     direct: Mapping[str, Virtual]
     computed: tuple[str, ...]
     input_names: Mapping[str, str]
-
-    @property
-    def every_row(self) -> bool:
-        """Whether the statement returns accepted lines too, because it computes columns of theirs."""
-        return bool(self.computed)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -150,11 +150,11 @@ class LineLog:
             self._mapped = pa.memory_map(str(self._path))
         try:
             return self._read_mapped(offset)
-        except pa.ArrowInvalid:  # the map may end within a batch that was written after it was made
+        except (pa.ArrowInvalid, OSError):  # the map may end within a batch that was written after it was made
             self._mapped = pa.memory_map(str(self._path))
         try:
             return self._read_mapped(offset)
-        except pa.ArrowInvalid as cause:
+        except (pa.ArrowInvalid, OSError) as cause:
             message = f"{self._path.name} cannot be read at byte {offset}: restore the data folder from a copy"
             raise FolderDamaged(message) from cause
 

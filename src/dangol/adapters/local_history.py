@@ -86,7 +86,7 @@ class LocalHistory:
         store = self._store
         begin = int(store.meta("flushed_log")) or store.log.begin
         for offset, batch in store.log.batches(begin, store.log_end):
-            lines = batch.set_column(batch.schema.get_field_index("at"), "at", batch.column("at").cast(pa.int64()))
+            lines = batch.set_column(batch.schema.get_field_index("at"), "at", batch.column("at").view(pa.int64()))
             self._indices["seen"].add(mark_lines(lines, self._seed).rows(np.ones(len(lines), np.bool_)))
             self._indices["pairs"].add(_pair_rows(self._stored_pairs(lines, offset, products)))
         rejects = store.database.execute("SELECT raw FROM rejects WHERE seq > ?", (store.meta("flushed_reject"),))

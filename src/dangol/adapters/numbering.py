@@ -48,13 +48,12 @@ class Numbering:
         return self._arena[self._ends[number] : self._ends[number + 1]].tobytes().decode()
 
     def texts(self, begin: int = 0, end: int | None = None) -> pa.Array:
-        """Return the texts with the numbers `begin` to `end` as a string column."""
+        """Return the texts with the numbers `begin` to `end`, together below 2 GB, as a string column."""
         end = self._count if end is None else end
         start = self._ends[begin]
-        offsets = (self._ends[begin : end + 1] - start).astype(np.int64)
+        offsets = (self._ends[begin : end + 1] - start).astype(np.int32)
         data = self._arena[start : self._ends[end]].tobytes()
-        large = pa.LargeStringArray.from_buffers(end - begin, pa.py_buffer(offsets), pa.py_buffer(data))
-        return large.cast(pa.string())
+        return pa.StringArray.from_buffers(end - begin, pa.py_buffer(offsets), pa.py_buffer(data))
 
     def _numbers(self, column: pa.Array, *, add: bool) -> Int64:
         n = len(column)

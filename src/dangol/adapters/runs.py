@@ -50,7 +50,8 @@ class _Run:
         except (OSError, ValueError) as cause:
             message = f"index file {path.name} cannot be read ({cause}): restore the data folder from a copy"
             raise FolderDamaged(message) from cause
-        magic, width, rows, fences, bloom = (int(word) for word in words[:5])
+        header = np.zeros(5, np.uint64) if len(words) < _HEADER_WORDS else words[:5]
+        magic, width, rows, fences, bloom = (int(word) for word in header)
         if magic != _MAGIC or len(words) != _HEADER_WORDS + rows * width + fences + bloom:
             message = f"index file {path.name} is cut short or foreign: restore the data folder from a copy"
             raise FolderDamaged(message)
@@ -133,9 +134,8 @@ class RunIndex:
             return None
         memory = self._memory[: self._count]
         name = f"{self._name}-{sequence:012d}-0.run"
-        writer = _Writer(self._folder / name, self._width, self._count)
-        writer.append(_sorted(memory))
-        writer.close()
+        with _Writer(self._folder / name, self._width, self._count) as writer:
+            writer.append(_sorted(memory))
         return RunFile(name=name, level=0, rows=self._count)
 
     def forget_memory(self) -> None:
@@ -174,18 +174,17 @@ def merge_runs(folder: Path, files: Sequence[RunFile]) -> RunFile:
     stem = files[-1].name.rsplit("-", 1)[0]
     name = f"{stem}-{level}.run"
     total = sum(file.rows for file in files)
-    writer = _Writer(folder / name, runs[0].rows.shape[1], total)
     begins = [0] * len(runs)
-    for bound in _split_keys(runs, total):
-        ends = [
-            len(run.rows) if bound is None else int(np.searchsorted(run.rows[:, 0], bound)) for run in runs
-        ]
-        part = np.concatenate(
-            [run.rows[low:high] for run, low, high in zip(runs, begins, ends, strict=True)]
-        )
-        writer.append(_sorted(part))
-        begins = ends
-    writer.close()
+    with _Writer(folder / name, runs[0].rows.shape[1], total) as writer:
+        for bound in _split_keys(runs, total):
+            ends = [
+                len(run.rows) if bound is None else int(np.searchsorted(run.rows[:, 0], bound)) for run in runs
+            ]
+            part = np.concatenate(
+                [run.rows[low:high] for run, low, high in zip(runs, begins, ends, strict=True)]
+            )
+            writer.append(_sorted(part))
+            begins = ends
     return RunFile(name=name, level=level, rows=total)
 
 
@@ -210,24 +209,37 @@ class _Writer:
         self._bloom = np.zeros(max(1, rows * 12 // 64), np.uint64)
         self._written = 0
         self._width, self._rows = width, rows
-        self._file.write(np.zeros(_HEADER_WORDS, np.uint64).tobytes())
+        self._write(np.zeros(_HEADER_WORDS, np.uint64))
 
     def append(self, rows: Rows) -> None:
         """Write `rows`, whose keys are in order and not below those before them."""
-        self._file.write(memoryview(rows))
+        self._write(rows)
         keys = np.ascontiguousarray(rows[:, 0])
         kernel.add_to_bloom(keys, self._bloom)
         self._fences.append(keys[-self._written % kernel.FENCE :: kernel.FENCE])
         self._written += len(rows)
 
-    def close(self) -> None:
+    def __enter__(self) -> _Writer:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        with self._file:
+            if kind is None:
+                self._finish()
+
+    def _finish(self) -> None:
         """Write what is searched in memory and the header, and sync all of it."""
         fences = np.concatenate(self._fences)
-        self._file.write(fences.tobytes())
-        self._file.write(self._bloom.tobytes())
+        self._write(fences)
+        self._write(self._bloom)
         header = np.zeros(_HEADER_WORDS, np.uint64)
         header[:5] = (_MAGIC, self._width, self._rows, len(fences), len(self._bloom))
         self._file.seek(0)
-        self._file.write(header.tobytes())
+        self._write(header)
         os.fsync(self._file.fileno())
-        self._file.close()
+
+    def _write(self, words: Rows) -> None:
+        """Write all of it; a raw file may take only a part at a time, as before a disk is full."""
+        left = memoryview(np.ascontiguousarray(words)).cast("B")
+        while len(left):
+            left = left[self._file.write(left) :]

@@ -93,11 +93,17 @@ def run_job(job: Job, **arguments: Any) -> dict[str, Any]:
 def answer_of(name: str, command: Sequence[str], text: str = "") -> dict[str, Any]:
     """Run any command that answers with a line of JSON; raises JobFailed."""
     done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
-    if done.returncode:
-        said = done.stderr.strip().splitlines()
-        message = f"the bench job {name} failed ({said[-1] if said else f'exit code {done.returncode}'})"
+    return _answer(name, done.stdout, done.stderr, done.returncode)
+
+
+def _answer(name: str, out: str, err: str, code: int) -> dict[str, Any]:
+    """Read a job's answer off its last line; raises JobFailed with what it said instead."""
+    told = out.strip().splitlines()
+    answer: dict[str, Any] = json.loads(told[-1]) if told and told[-1].startswith("{") else {}
+    if code or not answer or "error" in answer:
+        why = answer.get("error") or (err.strip().splitlines() or [f"exit code {code}"])[-1]
+        message = f"the bench job {name} failed: {why}"
         raise JobFailed(message)
-    answer: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     return answer
 
 
@@ -122,16 +128,13 @@ def serving(job: Job, **arguments: Any) -> Iterator[Served]:
         process.stdin.write(json.dumps(arguments, default=str) + "\n")
         process.stdin.flush()
         first = process.stdout.readline()
-        if not first:
-            message = f"the server {name} did not start ({process.communicate()[1].strip().splitlines()[-1:]})"
-            raise JobFailed(message)
+        if '"url"' not in first:
+            out, err = process.communicate()
+            _answer(name, first + out, err, process.returncode or 1)
         served = Served(json.loads(first)["url"])
         yield served
         out, err = process.communicate(timeout=60)
-        if process.returncode:
-            message = f"the server {name} failed ({err.strip().splitlines()[-1:]})"
-            raise JobFailed(message)
-        served.figures = json.loads(out.strip().splitlines()[-1])
+        served.figures = _answer(name, out, err, process.returncode)
     finally:
         process.kill()
         process.wait()
@@ -145,7 +148,11 @@ def main() -> None:
     module, _, function = sys.argv[1].partition(":")
     arguments = json.loads(sys.stdin.readline())
     job: Job = getattr(importlib.import_module(module), function)
-    sys.stdout.write(json.dumps(job(**arguments)) + "\n")
+    try:
+        answer = job(**arguments)
+    except Exception as error:  # noqa: BLE001 - the top of this process; the parent raises it again
+        answer = {"error": str(error) if isinstance(error, DangolError) else f"{type(error).__name__}: {error}"}
+    sys.stdout.write(json.dumps(answer) + "\n")
 
 
 if __name__ == "__main__":

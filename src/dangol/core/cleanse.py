@@ -58,7 +58,6 @@ BROKEN = "broken_by_rules"
 LIMIT = 1_000_000_000
 """The most units on a line, and the most currency units a piece and a line: sums of money stay exact."""
 
-_STRETCH = 50
 _LATEST = 253_402_300_799_999_999  # 9999-12-31T23:59:59.999999Z
 
 
@@ -95,18 +94,7 @@ def build_cleansed(block: LineBlock, rows: Int64, verdicts: Verdicts) -> Cleanse
     found.add_faults(block)
     found.add_rejected(verdicts)
     found.add_broken(broken, verdicts.input_names)
-    return Cleansed(lines=lines if whole else _only(lines, kept), rejects=found.rejects())
-
-
-def _only(lines: pa.RecordBatch, kept: NDArray[np.bool_]) -> pa.RecordBatch:
-    """Keep the lines marked in `kept`; where few are not, by stretches instead of line by line."""
-    gone = np.flatnonzero(~kept)
-    if len(gone) * _STRETCH > len(kept):
-        return lines.take(pa.array(np.flatnonzero(kept)))
-    edges = np.concatenate([[-1], gone, [len(kept)]])
-    places = np.flatnonzero(np.diff(edges) > 1)
-    pieces = [lines.slice(edges[i] + 1, edges[i + 1] - edges[i] - 1) for i in places.tolist()]
-    return pa.concat_batches(pieces) if pieces else lines.slice(0, 0)
+    return Cleansed(lines=lines if whole else lines.filter(pa.array(kept)), rejects=found.rejects())
 
 
 def _without(customer: pa.Array, anonymous: NDArray[np.bool_]) -> pa.Array:
