@@ -116,9 +116,19 @@ class Engine:
             begin = time.perf_counter()
             result = self.pipeline.step(prepared, positions=positions, backfill=backfill)
             self.timings.committed(len(prepared.block), time.perf_counter() - begin, self._wall.now())
+            self._keep_house()
+        return result
+
+    def _keep_house(self) -> None:
+        """Do what is due between commits; if it fails, the commit before it stands, and it is tried again."""
+        try:
             self.pipeline.tidy()
             self._fit_when_due()
-        return result
+        except FitRefused as cause:
+            log.warning("no model was fitted reason=%s", cause)
+        except (DangolError, OSError):
+            log.exception("housekeeping failed, it is tried again after the next commit")
+            self.pipeline.reload()
 
     def _fit_when_due(self) -> None:
         threshold = self.settings.auto_fit_customers
@@ -296,7 +306,7 @@ class Engine:
         """Act on all changes that are due on the wall clock; return how many there were."""
         with self._lock:
             moved = self.pipeline.pass_time(self._wall.now())
-            self.pipeline.tidy()
+            self._keep_house()
         return moved
 
     def status(self) -> Status:

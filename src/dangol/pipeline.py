@@ -82,6 +82,7 @@ class Pipeline:
     def reload(self) -> None:
         """Take everything from the store again, as after a failed commit."""
         self.history.close()
+        self.store.recall()
         self._read()
 
     def _read(self) -> None:

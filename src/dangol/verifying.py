@@ -1,4 +1,4 @@
-"""`dangol verify`: do the stored states equal a plain batch computation over the stored lines (law 1)?
+"""`dangol verify`: whether the stored states equal a plain batch computation over the stored lines (law 1).
 
 The computation shares nothing with the fold: sums by SQL over the line log, and cancellations matched by a
 list of open purchases for each pair of customer and product, in Python.
@@ -35,12 +35,14 @@ ATTEMPTS = 3
 
 SUMS = """
 SELECT slot, count(*) AS lines, CAST(sum(quantity * unit_price) AS BIGINT) AS monetary,
-  min(moment) AS first_line_at, max(moment) AS last_line_at, max(moment) FILTER (WHERE quantity < 0) AS last_cancel_at
+  min(moment) AS first_line_at, max(moment) AS last_line_at,
+  max(moment) FILTER (WHERE quantity < 0) AS last_cancel_at
 FROM lines GROUP BY slot"""
 
 COUNTRIES = """
 SELECT slot, max(country) AS country
-FROM lines JOIN (SELECT slot, max(moment) AS moment FROM lines GROUP BY slot) USING (slot, moment) GROUP BY slot"""
+FROM lines JOIN (SELECT slot, max(moment) AS moment FROM lines GROUP BY slot) USING (slot, moment)
+GROUP BY slot"""
 
 PAIRS_IN_ORDER = """
 SELECT slot, product, invoice, quantity FROM lines SEMI JOIN
@@ -82,7 +84,7 @@ class _Stored:
 
 
 def verify(folder: Path) -> Verdict:
-    """Compare the states in `folder`, as last committed, with a batch computation; also beside a running engine."""
+    """Compare the states in `folder`, as last committed, with a batch computation; a writer may be at work."""
     verdict = _verify_once(folder)
     for _ in range(ATTEMPTS - 1):
         if verdict.equal:
@@ -213,4 +215,5 @@ def _compare(stored: _Stored, computed: States, lines: int) -> Verdict:
 
 
 def _unequal(found: NDArray[Any], expected: NDArray[Any], slots: Int64) -> Int64:
-    return slots[found[slots] != expected[slots]]
+    unequal: Int64 = slots[found[slots] != expected[slots]]
+    return unequal

@@ -59,7 +59,7 @@ class Program:
 
     `scan` names the columns that `statement` reads from the table `lines` (beside `_row`), `direct` the
     output columns that are made from an input field alone, `computed` those that the statement returns. The
-    statement returns `_row, _verdict, _reason, _field`: of the lines that are not accepted, or of all where it
+    statement returns `_row, _verdict, _reason, _field` of the lines that are not accepted, or of all if it
     computes columns.
     """
 

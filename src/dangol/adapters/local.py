@@ -109,12 +109,19 @@ class LocalStore:
             self._create()
         _check_format(self.database, self.folder)
         self.log = LineLog(self.folder / "lines.arrows", writer=True)
-        last = self.database.execute("SELECT seq, log_end FROM commits ORDER BY seq DESC LIMIT 1").fetchone()
-        self.seq: int = last[0] if last else 0
-        self.log_end: int = last[1] if last else self.log.begin
+        self.recall()
         self.log.truncate(self.log_end)
         self._delta_bytes = self.database.execute("SELECT total(length(states)) FROM deltas").fetchone()[0]
         self._delete_orphans()
+
+    def recall(self) -> None:
+        """Take the number of the last commit and the log's length from the database.
+
+        Needed after an interrupt too: it may come between a COMMIT and our knowing of it.
+        """
+        last = self.database.execute("SELECT seq, log_end FROM commits ORDER BY seq DESC LIMIT 1").fetchone()
+        self.seq: int = last[0] if last else 0
+        self.log_end: int = last[1] if last else self.log.begin
 
     def _create(self) -> None:
         self.database.executescript("BEGIN;" + TABLES)

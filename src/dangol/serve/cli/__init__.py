@@ -26,7 +26,7 @@ __all__ = ["cli"]
 @click.group(cls=Doors, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="dangol", message="%(prog)s %(version)s")
 def cli() -> None:
-    """Keep every customer's RFM and segment current to the second, from a shop's purchase stream.
+    r"""Keep every customer's RFM and segment current to the second, from a shop's purchase stream.
 
     \b
     Try it:    dangol demo

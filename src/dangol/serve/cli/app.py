@@ -43,7 +43,9 @@ class Doors(click.Group):
         """Return the names as a newcomer would need them."""
         return list(self.commands)
 
-    def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **_: Any) -> NoReturn:
+    def main(  # type: ignore[override]  # it always exits, whatever standalone_mode says
+        self, args: Sequence[str] | None = None, prog_name: str | None = None, **_: Any
+    ) -> NoReturn:
         """Run a command and exit: 0 done, 1 failed, 2 bad usage, 130 interrupted; errors are one line."""
         sys.exit(self._run(list(sys.argv[1:] if args is None else args), prog_name or "dangol"))
 

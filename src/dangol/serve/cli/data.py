@@ -35,7 +35,7 @@ def fetch(data: Path | None, as_json: bool) -> None:
 
 
 def fetch_with_bars(cache: Path, *, timeout: float | None = None) -> Path:
-    """Fetch the real data with a bar for the download and one for the reading; `timeout`: seconds to connect."""
+    """Fetch the real data, with bars; `timeout` is in seconds without a byte."""
     import httpx
 
     from dangol.adapters.uci import fetch_online_retail

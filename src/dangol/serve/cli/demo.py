@@ -55,10 +55,11 @@ class DemoFailed(DangolError):
     "--port", type=click.IntRange(0, 65535), help="Port to listen on (default: 8787, or the next free one)."
 )
 def demo(
-    data: Path | None, as_json: bool, rules: Path | None, clock: str | None, file: Path | None, rate: float | None,
-    speed: float | None, exit_when_done: bool, no_browser: bool, host: str | None, port: int | None,
+    data: Path | None, as_json: bool, rules: Path | None, clock: str | None, file: Path | None,
+    rate: float | None, speed: float | None, exit_when_done: bool, no_browser: bool, host: str | None,
+    port: int | None,
 ) -> None:  # fmt: skip
-    """Play a year of a real shop into the engine in about 72 seconds, live: who is a VIP, who turns dormant, who moved.
+    """Play a year of a real shop into the engine in about 72 seconds, live in the terminal and on a page.
 
     Plays UCI Online Retail if it is here or can be fetched, else a generated shop. Without --data it uses a
     folder that is deleted at the end.

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from rich.console import Group
+from rich.console import ConsoleRenderable, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -67,8 +67,9 @@ class _Lines:
         sizes = "  ".join(
             f"{name} {part['customers']:,}" for name, part in status["segments"].items() if name != "none"
         )
+        rate = moment.simulator["lines_per_second"]
         say(
-            f"{moment.seconds:4.0f} s  {sent:>9,} lines{share}  {moment.simulator['lines_per_second']:,.0f}/s  "
+            f"{moment.seconds:4.0f} s  {sent:>9,} lines{share}  {rate:,.0f}/s  "
             f"delay p99 {amount(status['delay_p99_ms'], 1)} ms  shop time {day(status['clock'])}  {sizes}"
         )
 
@@ -81,7 +82,7 @@ class _Drawn:
 
     def show(self, moment: Moment) -> None:
         """Draw the moment."""
-        parts = [self._head(moment), Text(), self._segments(moment.status), Text()]
+        parts: list[ConsoleRenderable] = [self._head(moment), Text(), self._segments(moment.status), Text()]
         if moment.changes:
             parts += [Text("Who moved last", style="bold"), changes_table(moment.changes[::-1])]
         self.live.update(Group(*parts), refresh=True)

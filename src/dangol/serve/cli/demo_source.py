@@ -24,7 +24,7 @@ class DemoSource:
 
 
 def find_source(file: Path | None, cache: Path, here: Path) -> DemoSource:
-    """Return what to play: `file`, or what is there, or what can be fetched into `cache`, or the generated shop."""
+    """Return what to play: `file`, else what is there, else what can be fetched, else the generated shop."""
     from dangol.adapters.uci import find_online_retail
 
     if file is not None:
@@ -44,7 +44,7 @@ def _fetched(cache: Path) -> DemoSource:
     try:
         path = fetch_with_bars(cache, timeout=CONNECT_SECONDS)
     except FetchFailed:
-        words = "the program's own generated shop, for the real data is not here and its archive cannot be reached"
+        words = "a generated shop, for the real data is not here and its archive cannot be reached"
         return DemoSource(path=None, lines=GENERATED_LINES, words=words)
     return _of_file(path, "the real data, UCI Online Retail, fetched just now")
 

@@ -26,7 +26,10 @@ class Unequal(DangolError):
 @click.command()
 @common
 def verify(data: Path | None, as_json: bool) -> None:
-    """Compute every customer anew from the stored lines, by plain batch SQL, and compare. Works beside a running engine."""
+    """Compute every customer anew from the stored lines, by plain batch SQL, and compare.
+
+    Works beside a running engine. Exits with 1 if anything differs.
+    """
     from dangol.serve.terminal import emit, show
     from dangol.verifying import verify as compare
 
@@ -91,7 +94,7 @@ def _counted(counts: Mapping[str, int]) -> str:
 def replay_rejects(
     seqs: tuple[int, ...], data: Path | None, as_json: bool, rules: Path | None, clock: str | None
 ) -> None:
-    """Bring rejected lines in again (all that are open, if no SEQ is named), as after a change of the cleanse file.
+    """Bring rejected lines in again, as after a change of the cleanse file: all that are open, or SEQ ...
 
     A line that is rejected again stays listed and counts as a duplicate of itself.
     """

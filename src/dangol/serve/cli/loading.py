@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import click
 
@@ -97,7 +98,7 @@ class _StandardInput:
 
     def read(self, most: int) -> bytes:
         """Return what has come, nothing at the end."""
-        piece = sys.stdin.buffer.read1(most)
+        piece = cast("io.BufferedReader", sys.stdin.buffer).read1(most)
         self.done += len(piece)
         return piece
 

@@ -94,9 +94,15 @@ def _show_page(page: Mapping[str, Any]) -> None:
     for row in page["customers"]:
         turns = f"{row['next_segment']} on {day(row['next_change_at'])}" if row["next_change_at"] else "-"
         made.add_row(
-            row["customer"], segment_text(row["segment"]), amount(row["recency_days"], 1), f"{row['frequency']:,}",
-            amount(row["monetary"]), day(row["last_purchase_at"]), turns, row["country"] or "-",
-        )  # fmt: skip
+            row["customer"],
+            segment_text(row["segment"]),
+            amount(row["recency_days"], 1),
+            f"{row['frequency']:,}",
+            amount(row["monetary"]),
+            day(row["last_purchase_at"]),
+            turns,
+            row["country"] or "-",
+        )
     show(made)
     if page["next"]:
         show(f"More: add --after {page['next']}")

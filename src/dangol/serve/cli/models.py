@@ -100,7 +100,7 @@ def show_model(version: int | None, data: Path | None, as_json: bool) -> None:
 @click.argument("version", required=False, type=int)
 @common
 def report_model(version: int | None, data: Path | None, as_json: bool) -> None:
-    """Compare a model (the newest candidate, if no VERSION is named) with the live one: sizes, centres, who would move."""
+    """Compare the newest candidate, or VERSION, with the live model: sizes, centres, who would move."""
     from dangol.serve.terminal import emit, show
 
     with reading(data) as view:
@@ -214,7 +214,7 @@ def rollback_model(data: Path | None, as_json: bool) -> None:
         past = [row["version"] for row in view.models() if row["status"] == "past"]
     earlier = [version for version in past if version < live] or past
     if not earlier:
-        message = f"model {live} is live and none was before it, so there is nothing to roll back to: see `dangol model list`"
+        message = f"model {live} is live and none was before it: `dangol model list` shows those there are"
         raise NotFound(message)
     _promote(data, as_json, max(earlier))
 

@@ -59,7 +59,7 @@ def run_report(counts: Mapping[str, Any], status: Status, seconds: float) -> dic
 
 
 def first_fit(engine: Engine) -> None:
-    """Fit and promote a first model where the starting one is live and enough customers are; say what came of it."""
+    """Fit and promote a first model if the starting one is live and enough customers are; say so."""
     from dangol.errors import FitRefused
 
     status = engine.status()
@@ -77,7 +77,8 @@ def in_words(report: Mapping[str, Any]) -> str:
     """Return the run in one sentence."""
     model = report["model"]
     judged = "the starting model" if model["starting"] else f"model {model['version']}"
+    rate = report["lines_per_second"] or 0
     return (
-        f"{report['events']:,} lines in {report['seconds']:.1f} s ({report['lines_per_second'] or 0:,} a second); "
-        f"{report['customers']:,} customers, {report['live_customers']:,} with a live invoice, judged by {judged}."
+        f"{report['events']:,} lines in {report['seconds']:.1f} s ({rate:,} a second); {report['customers']:,} "
+        f"customers, {report['live_customers']:,} with a live invoice, judged by {judged}."
     )

@@ -27,7 +27,7 @@ class NotAllSent(DangolError):
 class _KeyValue(logging.Formatter):
     """Writes records as time=... level=... logger=... and the message, which is key=value itself."""
 
-    converter = time.gmtime
+    converter = staticmethod(time.gmtime)
 
     def __init__(self) -> None:
         form = "time=%(asctime)s.%(msecs)03dZ level=%(levelname)s logger=%(name)s %(message)s"
@@ -59,8 +59,8 @@ def key_value_log(level: int) -> None:
               help="Fit a first model at N live customers, and anew at each doubling; 0 never.")  # fmt: skip
 @click.option("--browser", is_flag=True, help="Open the page.")
 def serve(
-    data: Path | None, as_json: bool, rules: Path | None, clock: str | None, host: str | None, port: int | None,
-    simulator_file: Path | None, auto_fit_customers: int | None, browser: bool,
+    data: Path | None, as_json: bool, rules: Path | None, clock: str | None, host: str | None,
+    port: int | None, simulator_file: Path | None, auto_fit_customers: int | None, browser: bool,
 ) -> None:  # fmt: skip
     """Serve the HTTP API, the live page and the simulator until Ctrl-C.
 
@@ -108,7 +108,8 @@ def replay(
 ) -> None:  # fmt: skip
     """Send FILE to a running server, as fast as it takes it, or at --rate or --speed.
 
-    A request that finds no answer is sent again; event ids make that safe. The server's key is read from DANGOL_API_KEY.
+    A request that finds no answer is sent again; event ids make that safe. The server's key is read from
+    DANGOL_API_KEY.
     """
     from dangol.adapters.files import open_source
     from dangol.serve.replay import replay as run
@@ -140,8 +141,10 @@ def replay(
             f"{result.duplicates:,} duplicates), {result.failed:,} failed."
         )
     if result.interrupted:
-        message = f"interrupted: {result.acknowledged:,} lines are acknowledged; the same command sends all again, safely"
+        done = f"{result.acknowledged:,} lines are acknowledged and durable"
+        message = f"interrupted: {done}; the same command sends all again, safely"
         raise Interrupted(message)
     if result.error or result.failed:
-        message = f"{result.failed:,} lines were not acknowledged: {result.error}; send the file again, which is safe"
+        what = f"{result.failed:,} lines were not acknowledged"
+        message = f"{what} ({result.error}): send the file again, which is safe"
         raise NotAllSent(message)

@@ -100,7 +100,7 @@ function drawSegments() {
 function drawCounts() {
   const parts = { ...status, rejected: status.rejected_total };
   const items = ["accepted", "anonymous", "rejected", "duplicates"].map((name) => {
-    const item = make("li", `count-${name}`);
+    const item = make("li", name === "rejected" && parts.rejected ? "some" : "");
     item.append(make("b", "", number(parts[name])), make("span", "", t(name)));
     return item;
   });
