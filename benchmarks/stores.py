@@ -99,7 +99,10 @@ def stored(path: Path) -> pa.RecordBatch:
     table = pq.read_table(path)
     n = len(table)
     ids = pa.array([f"{path.stem}-{i:09d}" for i in range(n)])
-    text = {name: table[name].cast(pa.string()) for name in ("InvoiceNo", "StockCode", "Description", "CustomerID", "Country")}
+    text = {
+        name: table[name].cast(pa.string())
+        for name in ("InvoiceNo", "StockCode", "Description", "CustomerID", "Country")
+    }
     columns = [ids, text["InvoiceNo"], text["StockCode"], text["Description"], table["Quantity"]]
     columns += [pa.array([2_550_000] * n), text["CustomerID"], text["Country"]]
     columns += [table["InvoiceDate"].cast(pa.timestamp("us", tz="UTC")), pa.array(range(n), pa.int64())]
@@ -110,7 +113,12 @@ def main() -> None:
     default = Path(__file__).resolve().parents[2] / "shared" / "data" / "online-retail.parquet"
     lines = stored(Path(sys.argv[1]) if len(sys.argv) > 1 else default)
     print(f"{'store':16}{'lines a commit':>16}{'lines/s':>12}{'ms a commit':>14}")
-    for name, make in (("log + SQLite", log_and_sqlite), ("SQLite blob", sqlite_blob), ("SQLite rows", sqlite_rows), ("DuckDB", duck)):
+    for name, make in (
+        ("log + SQLite", log_and_sqlite),
+        ("SQLite blob", sqlite_blob),
+        ("SQLite rows", sqlite_rows),
+        ("DuckDB", duck),
+    ):
         for size in (10, 1_000, 20_000):
             folder = Path(tempfile.mkdtemp())
             commit = make(folder)

@@ -60,7 +60,8 @@ class Book:
         database = store.database
         self._states, _ = read_states(database, store.folder)
         self.count = len(self._states)
-        erased = "char(1) || 'erased-' || slot"  # keeps an erased customer's number taken
+        secret = int(store.meta("hash_seed"))
+        erased = f"'erased-{secret}-' || slot"  # keeps an erased customer's number taken; nobody can guess it
         names = database.execute(f"SELECT coalesce(id, {erased}) FROM customers ORDER BY slot")
         self.customers = _numbered(row[0] for row in names)
         self.products = _numbered(r[0] for r in database.execute("SELECT code FROM products ORDER BY number"))
@@ -69,7 +70,9 @@ class Book:
         last = database.execute("SELECT clock, counters FROM commits ORDER BY seq DESC LIMIT 1").fetchone()
         self.clock = int(last[0]) if last else NEVER
         self.totals = Totals(**json.loads(last[1])) if last else Totals()
-        self.last_change = int(database.execute("SELECT coalesce(max(seq), 0) FROM changes").fetchone()[0])
+        erased_change = "SELECT value FROM meta WHERE key = 'last_change'"  # its number is never given again
+        newest = f"SELECT max(coalesce((SELECT max(seq) FROM changes), 0), coalesce(({erased_change}), 0))"
+        self.last_change = int(database.execute(newest).fetchone()[0])
         live = database.execute("SELECT card FROM models WHERE status = 'live'").fetchone()
         self.model: Model = from_json(live[0])
         self.fit_refused_at = 0

@@ -23,7 +23,7 @@ from dangol.config import Settings
 from dangol.core.model_card import Model
 from dangol.core.schema import LineBlock
 from dangol.erasing import EraseReceipt, erase
-from dangol.errors import Busy, FitRefused, StoreFailed, TooLarge
+from dangol.errors import Busy, DangolError, FitRefused, StoreFailed, TooLarge
 from dangol.intake import Body, Group, split_result
 from dangol.modelling import ensure_model, fit_model, promote_model, wants_first_fit
 from dangol.pipeline import BlockResult, Pipeline, Prepared
@@ -124,8 +124,6 @@ class Engine:
         try:
             self.pipeline.tidy()
             self._fit_when_due()
-        except FitRefused as cause:
-            log.warning("no model was fitted reason=%s", cause)
         except (DangolError, OSError):
             log.exception("housekeeping failed, it is tried again after the next commit")
             self.pipeline.reload()

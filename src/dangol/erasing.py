@@ -1,7 +1,7 @@
 """Erase: take a customer out of every file of the data folder.
 
 What can be named is overwritten or deleted: the texts of its lines in the log (in place), its state,
-snapshot and deltas, its changes, its id, and rejected lines that hold the id. What stays are hashes of event
+snapshot and deltas, its changes, its id, and the bytes of rejected lines that hold the id. What stays are hashes of event
 ids, so that a redelivered event of the customer is still a duplicate and cannot bring it back.
 """
 
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dangol.adapters.local import Commit
 from dangol.core.fold import empty_states
 from dangol.errors import NotFound
 from dangol.pipeline import Pipeline, digest
@@ -34,42 +35,53 @@ class EraseReceipt:
 def erase(pipeline: Pipeline, customer: str, *, block: bool, at: int) -> EraseReceipt:
     """Erase `customer`; with `block`, lines that come for it later are rejected. Raises NotFound.
 
-    A crash in between leaves some of it undone and nothing else harmed; erasing again finishes it.
+    A crash before the commit leaves some of it undone and nothing else harmed, and erasing again finishes it;
+    after a later crash the next start does.
     """
     store, book = pipeline.store, pipeline.book
     slot = book.customers.find(customer)
     if slot is None or slot >= book.count:
         message = f"no customer {customer!r} is stored, so there is nothing to erase: check the id"
         raise NotFound(message)
+    slots, gone = np.array([slot]), empty_states(1)
+    gone["alive"] = 0
+    counts: dict[str, int] = {}
+
+    def delete(database: sqlite3.Connection) -> None:
+        counts["rejects"] = _blank_rejects(database, customer)
+        counts["changes"] = database.execute("DELETE FROM changes WHERE slot = ?", (slot,)).rowcount
+        database.execute("UPDATE customers SET id = NULL WHERE slot = ?", (slot,))
+        if block:
+            known = digest(customer, int(store.meta("hash_seed")))
+            database.execute("INSERT OR REPLACE INTO blocked VALUES (?, ?)", (known, at))
+        values = [("last_change", book.last_change), ("scour", 1)]
+        database.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", values)
+
     try:
         pipeline.history.flush()
         pointers = pipeline.history.pointers_of(slot)
         store.log.scrub(pointers)
-        gone = empty_states(1)
-        gone["alive"] = 0
-        book.apply(np.array([slot]), gone)
-        store.write_snapshot(book.states)
-        seed = int(store.meta("hash_seed"))
-        with store.transaction() as database:
-            rejects = _delete_rejects(database, customer)
-            changes = database.execute("DELETE FROM changes WHERE slot = ?", (slot,)).rowcount
-            database.execute("UPDATE customers SET id = NULL WHERE slot = ?", (slot,))
-            if block:
-                database.execute("INSERT OR REPLACE INTO blocked VALUES (?, ?)", (digest(customer, seed), at))
-        store.database.execute("VACUUM")
-        store.database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        batch = Commit(at=at, clock=book.clock, counters=book.totals.as_dict(), slots=slots, states=gone)
+        store.commit(batch, also=delete)
+        book.apply(slots, gone)
+        store.scour(book.states)
     finally:
         pipeline.reload()
-    return EraseReceipt(lines=len(pointers), changes=changes, rejects=rejects, blocked=block, at=at)
+    return EraseReceipt(lines=len(pointers), **counts, blocked=block, at=at)
 
 
-def _delete_rejects(database: sqlite3.Connection, customer: str) -> int:
-    """Delete the rejected lines in which the id stands as a word of its own; return how many they were."""
-    written = {customer, customer.encode("ascii", "backslashreplace").decode()}  # as it is, and as JSON escapes it
-    seqs = []
-    for text in written:
-        word = re.compile(rb"(?<![0-9A-Za-z])" + re.escape(text.encode()) + rb"(?![0-9A-Za-z])")
-        rows = database.execute("SELECT seq, raw FROM rejects WHERE instr(raw, ?)", (text.encode(),))
-        seqs += [(seq,) for seq, raw in rows if word.search(raw)]
-    database.executemany("DELETE FROM rejects WHERE seq = ?", seqs)
-    return len(set(seqs))
+def _blank_rejects(database: sqlite3.Connection, customer: str) -> int:
+    """Take the bytes out of rejected lines in which the id stands as a word of its own; return how many."""
+    word = re.compile(rf"(?<![0-9A-Za-z]){re.escape(customer)}(?![0-9A-Za-z])")
+    may_hold = "SELECT seq, raw FROM rejects WHERE instr(raw, ?) OR instr(raw, ?)"
+    rows = database.execute(may_hold, (customer.encode(), b"\\u"))
+    seqs = [(seq,) for seq, raw in rows if word.search(_plain(raw))]
+    database.executemany("UPDATE rejects SET raw = x'', field = '', status = 'erased' WHERE seq = ?", seqs)
+    return len(seqs)
+
+
+def _plain(raw: bytes) -> str:
+    """Return the text of a line with JSON's \\u escapes undone."""
+    text = raw.decode("utf-8", "replace")
+    text = re.sub(r"\\u([0-9A-Fa-f]{4})", lambda found: chr(int(found[1], 16)), text)
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # joins surrogate pairs

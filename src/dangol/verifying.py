@@ -84,7 +84,7 @@ class _Stored:
 
 
 def verify(folder: Path) -> Verdict:
-    """Compare the states in `folder`, as last committed, with a batch computation; a writer may be at work."""
+    """Compare the states in `folder`, as last committed, with a batch computation; a writer may go on."""
     verdict = _verify_once(folder)
     for _ in range(ATTEMPTS - 1):
         if verdict.equal:

@@ -21,13 +21,14 @@ from dangol.core.fold import empty_states
 from dangol.core.model_card import Model, from_json
 from dangol.core.schema import MICROS, NEVER, SEGMENTS, STATE, Int64, States
 from dangol.core.score import score_rfm
-from dangol.errors import NotFound, UsageError
+from dangol.errors import FolderDamaged, NotFound, UsageError
 from dangol.render import EXPORT, SEGMENT_NAMES, iso, rounded, segment_place
 from dangol.status import segment_totals
 
 __all__ = ["View"]
 
 _DAY = 86_400 * MICROS
+_TRIES = 10
 
 
 class View:
@@ -67,11 +68,22 @@ class View:
     def refresh(self) -> None:
         """Take in what was committed since the last look."""
         with self._lock:
-            self._database.execute("BEGIN")
-            try:
-                self._read()
-            finally:
-                self._database.execute("COMMIT")
+            for _ in range(_TRIES):
+                if self._read_at_once():
+                    return
+        message = f"a file of the states in {self._folder} is missing: restore the data folder from a copy"
+        raise FolderDamaged(message)
+
+    def _read_at_once(self) -> bool:
+        """Read in one transaction; False if the writer replaced the snapshot between our looks at it."""
+        self._database.execute("BEGIN")
+        try:
+            self._read()
+        except FileNotFoundError:
+            return False
+        finally:
+            self._database.execute("COMMIT")
+        return True
 
     def _read(self) -> None:
         database = self._database
@@ -133,7 +145,7 @@ class View:
         with self._lock:
             self.refresh()
             row = self._database.execute("SELECT slot FROM customers WHERE id = ?", (id,)).fetchone()
-            if row is None or row[0] >= len(self._states):
+            if row is None or row[0] >= len(self._states) or not self._states["alive"][row[0]]:
                 message = f"no customer {id!r} was ever seen: check the id, or list some with `dangol customers`"
                 raise NotFound(message)
             slots = np.array([row[0]])

@@ -26,8 +26,8 @@ def engine(settings: Settings) -> Iterator[Engine]:
 
 
 @pytest.fixture
-def url(engine: Engine, settings: Settings) -> Iterator[str]:
-    with running(engine, settings=settings) as url:
+def url(engine: Engine) -> Iterator[str]:
+    with running(engine, settings=engine.settings) as url:
         yield url
 
 

@@ -116,7 +116,7 @@ def test_a_full_queue_asks_to_come_back(tmp_path: Path) -> None:
     settings = Settings(data=tmp_path / "data", queue_bytes=10)
     with open_engine(settings) as engine:
         engine.start()
-        with running(engine, settings=settings) as url:
+        with running(engine, settings=engine.settings) as url:
             answer = httpx.post(f"{url}/v1/events", json=line(1))
     assert answer.status_code == 429
     assert int(answer.headers["retry-after"]) >= 1

@@ -3,39 +3,45 @@
 from __future__ import annotations
 
 import socket
-from dataclasses import replace
+from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
 from wire import line
 
 from dangol.config import Settings
-from dangol.engine import Engine
+from dangol.engine import Engine, open_engine
 from dangol.errors import UsageError
 from dangol.serve.guard import is_loopback
 from dangol.serve.server import running
 
 
-def test_with_a_key_the_data_needs_it_and_the_rest_does_not(engine: Engine, settings: Settings) -> None:
-    with (
-        running(engine, settings=replace(settings, api_key="s3cret")) as url,
-        httpx.Client(base_url=url) as client,
-    ):
-        for address in ("/v1/status", "/v1/customers", "/v1/nothing", "/metrics"):
-            refused = client.get(address)
-            assert (refused.status_code, refused.headers["www-authenticate"]) == (
-                401,
-                'Bearer realm="dangol"',
-            )
-            assert refused.json()["next"]
-        assert client.post("/v1/events", json=line(1)).status_code == 401
-        for address in ("/", "/docs", "/healthz", "/readyz", "/static/page.css"):
-            assert client.get(address).status_code == 200
-        client.headers["authorization"] = "Bearer wrong"
-        assert client.get("/v1/status").status_code == 401
-        client.headers["authorization"] = "Bearer s3cret"
-        assert client.post("/v1/events", json=line(1)).status_code == 200
-        assert client.get("/v1/status", headers={"host": "shop.example"}).status_code == 200
+@pytest.fixture
+def keyed(tmp_path: Path) -> Iterator[httpx.Client]:
+    with open_engine(Settings(data=tmp_path / "data", api_key="s3cret")) as engine:
+        engine.start()
+        with running(engine, settings=engine.settings) as url, httpx.Client(base_url=url) as client:
+            yield client
+
+
+def test_with_a_key_the_data_needs_it_and_the_rest_does_not(keyed: httpx.Client) -> None:
+    client = keyed
+    for address in ("/v1/status", "/v1/customers", "/v1/nothing", "/metrics"):
+        refused = client.get(address)
+        assert (refused.status_code, refused.headers["www-authenticate"]) == (
+            401,
+            'Bearer realm="dangol"',
+        )
+        assert refused.json()["next"]
+    assert client.post("/v1/events", json=line(1)).status_code == 401
+    for address in ("/", "/docs", "/healthz", "/readyz", "/static/page.css"):
+        assert client.get(address).status_code == 200
+    client.headers["authorization"] = "Bearer wrong"
+    assert client.get("/v1/status").status_code == 401
+    client.headers["authorization"] = "Bearer s3cret"
+    assert client.post("/v1/events", json=line(1)).status_code == 200
+    assert client.get("/v1/status", headers={"host": "shop.example"}).status_code == 200
 
 
 def test_without_a_key_a_foreign_host_name_is_refused(client: httpx.Client) -> None:
@@ -61,17 +67,20 @@ def test_every_answer_is_hardened(client: httpx.Client) -> None:
         assert headers["x-content-type-options"] == "nosniff"
 
 
-def test_other_machines_are_not_served_without_a_key(engine: Engine, settings: Settings) -> None:
-    with pytest.raises(UsageError, match=r"DANGOL_API_KEY"), running(engine, "0.0.0.0", settings=settings):
+def test_other_machines_are_not_served_without_a_key(engine: Engine) -> None:
+    with (
+        pytest.raises(UsageError, match=r"DANGOL_API_KEY"),
+        running(engine, "0.0.0.0", settings=engine.settings),
+    ):
         pass
 
 
-def test_a_port_in_use_is_named(engine: Engine, settings: Settings) -> None:
+def test_a_port_in_use_is_named(engine: Engine) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         with (
             pytest.raises(UsageError, match=f"Port {port} .* in use"),
-            running(engine, port=port, settings=settings),
+            running(engine, port=port, settings=engine.settings),
         ):
             pass
 

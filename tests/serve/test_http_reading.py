@@ -26,7 +26,10 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     settings = Settings(data=folder)
     with open_engine(settings) as engine:
         engine.start()
-        with running(engine, settings=settings) as url, httpx.Client(base_url=url, timeout=20) as client:
+        with (
+            running(engine, settings=engine.settings) as url,
+            httpx.Client(base_url=url, timeout=20) as client,
+        ):
             answer = client.post("/v1/events", content=BODY, headers={"content-type": "application/x-ndjson"})
             assert answer.status_code == 207
             yield client

@@ -11,7 +11,6 @@ import httpx
 import pytest
 from wire import line, ndjson
 
-from dangol.config import Settings
 from dangol.engine import Engine
 from dangol.serve import stream
 from dangol.serve.server import running
@@ -64,9 +63,9 @@ def test_a_quiet_stream_says_that_it_lives(client: httpx.Client, monkeypatch: py
         assert any(text == ": heartbeat" for text in answer.iter_lines())
 
 
-def test_an_open_stream_does_not_keep_the_server_up(engine: Engine, settings: Settings) -> None:
+def test_an_open_stream_does_not_keep_the_server_up(engine: Engine) -> None:
     with httpx.Client() as client:
-        with running(engine, settings=settings) as url:
+        with running(engine, settings=engine.settings) as url:
             answer = client.send(client.build_request("GET", f"{url}/v1/changes/stream"), stream=True)
             next(answer.iter_lines())
             began = time.monotonic()

@@ -24,7 +24,7 @@ settings = Settings(data=Path(sys.argv[1]))
 with open_engine(settings) as engine:
     engine.start()
     ready = lambda url: sys.stdout.write(url + "\\n") and sys.stdout.flush()
-    serve(engine, port=0, settings=settings, on_ready=ready)
+    serve(engine, port=0, settings=engine.settings, on_ready=ready)
 sys.stdout.write("ended\\n")
 """
 

@@ -13,7 +13,7 @@ import json
 import os
 import secrets
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -113,6 +113,8 @@ class LocalStore:
         self.log.truncate(self.log_end)
         self._delta_bytes = self.database.execute("SELECT total(length(states)) FROM deltas").fetchone()[0]
         self._delete_orphans()
+        if self.database.execute("SELECT 1 FROM meta WHERE key = 'scour'").fetchone():
+            self.scour(read_states(self.database, self.folder)[0])
 
     def recall(self) -> None:
         """Take the number of the last commit and the log's length from the database.
@@ -161,8 +163,8 @@ class LocalStore:
         with contextlib.suppress(sqlite3.Error):
             self.database.execute("ROLLBACK")
 
-    def commit(self, batch: Commit) -> int:
-        """Make `batch` durable, all of it or nothing, and return its sequence number."""
+    def commit(self, batch: Commit, *, also: Callable[[sqlite3.Connection], None] | None = None) -> int:
+        """Make `batch`, and what `also` does, durable, all of it or nothing, and return its sequence number."""
         seq, log_end = self.seq + 1, self.log_end
         with self.transaction() as database:
             if batch.lines is not None:
@@ -184,6 +186,8 @@ class LocalStore:
                 "UPDATE models SET status = ? WHERE version = ?",
                 [(status, version) for version, status in batch.model_status.items()],
             )
+            if also is not None:
+                also(database)
         self.seq, self.log_end = seq, log_end
         self._delta_bytes += batch.states.nbytes
         return seq
@@ -210,10 +214,27 @@ class LocalStore:
         with self.transaction() as database:
             database.execute("UPDATE meta SET value = ? WHERE key = 'snapshot'", (name,))
             database.execute("UPDATE meta SET value = ? WHERE key = 'snapshot_seq'", (self.seq,))
+            database.execute("INSERT OR REPLACE INTO meta VALUES ('snapshot_rows', ?)", (len(states),))
             database.execute("DELETE FROM deltas WHERE seq <= ?", (self.seq,))
         self._delta_bytes = 0
         if old and old != name:
             (self.folder / old).unlink(missing_ok=True)
+
+    def scour(self, states: States) -> None:
+        """Leave no byte behind of what was deleted: a new snapshot, a new database file, an empty journal.
+
+        A transaction that deletes sets `scour` in the table `meta`, so that the next start finishes this.
+        """
+        self.write_snapshot(states)
+        try:
+            self.database.execute("VACUUM")
+            busy = self.database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        except sqlite3.Error as cause:
+            message = f"the database in {self.folder} cannot be written anew ({cause}): make room, then start again to finish"
+            raise StoreFailed(message) from cause
+        if not busy:
+            with self.transaction() as database:
+                database.execute("DELETE FROM meta WHERE key = 'scour'")
 
     def runs(self, kind: str) -> list[RunFile]:
         """Return the runs of one index, oldest first."""
@@ -288,12 +309,20 @@ def read_states(database: sqlite3.Connection, folder: Path) -> tuple[States, int
     count = database.execute("SELECT coalesce(max(slot), -1) + 1 FROM customers").fetchone()[0]
     states = empty_states(count)
     if meta["snapshot"]:
-        snapshot = np.fromfile(folder / meta["snapshot"], STATE)
+        snapshot = _read_snapshot(folder / meta["snapshot"], meta["snapshot_rows"])
         states[: len(snapshot)] = snapshot
     for slots, records in database.execute("SELECT slots, states FROM deltas ORDER BY seq"):
         states[np.frombuffer(slots, np.int64)] = np.frombuffer(records, STATE)
     last = database.execute("SELECT coalesce(max(seq), 0) FROM commits").fetchone()[0]
     return states, int(last)
+
+
+def _read_snapshot(path: Path, rows: int) -> States:
+    snapshot = np.fromfile(path, STATE)
+    if len(snapshot) != rows:
+        message = f"the states snapshot {path.name} is cut short: restore the data folder from a copy"
+        raise FolderDamaged(message)
+    return snapshot
 
 
 def _write_states(database: sqlite3.Connection, seq: int, batch: Commit) -> None:

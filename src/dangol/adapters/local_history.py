@@ -172,6 +172,7 @@ class LocalHistory:
         for kind, files in runs.items():
             self._indices[kind].attach(files)
             self._indices[kind].forget_memory()
+            self._indices[kind].release()
 
     def _take_merged(self) -> None:
         if self._merging is None or not self._merging[2].done():

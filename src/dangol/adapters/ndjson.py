@@ -88,6 +88,7 @@ def parse_ndjson(
         max_line_bytes,
         names,
         places,
+        np.zeros(3 * kernel.PREDICTED, np.int64),
         scratch,
         starts,
         lengths,

@@ -272,21 +272,21 @@ def _object(at, end, base, names, places, known, to_scratch, starts, lengths):  
 
 
 @njit(
-    _I(_READ, _I, types.boolean, _I, _READ, _NUMBERS, _BYTES, _SPANS, _SPANS, _SPANS, _BYTES),
+    _I(_READ, _I, types.boolean, _I, _READ, _NUMBERS, types.int64[::1], _BYTES, _SPANS, _SPANS, _SPANS, _BYTES),
     cache=True,
     nogil=True,
 )
-def scan(data, skipped, high_is_slow, max_line, names, places, scratch, starts, lengths, lines, fate):  # type: ignore[no-untyped-def]
+def scan(data, skipped, high_is_slow, max_line, names, places, known, scratch, starts, lengths, lines, fate):  # type: ignore[no-untyped-def]
     """Read all lines behind the first `skipped` bytes; return how many there are, blank ones not counted.
 
     `names` holds the field names end to end; `places` their number + 1, then where each begins, and the
-    end. Row by row, `starts` and `lengths` receive the fields' spans, `lines` begin, end and number of the
+    end. `known` [3 * PREDICTED], zeros, is for the keys in the order last seen; it comes from the caller
+    because numba frees an array made here as soon as only its address is used. Row by row, `starts` and `lengths` receive the fields' spans, `lines` begin, end and number of the
     physical line, `fate` what became of it.
     """
     base = data.ctypes.data
     end = base + len(data)
     at = base + skipped
-    known = np.zeros(3 * PREDICTED, np.int64)
     memory = known.ctypes.data
     width = 4 * starts.shape[1]
     spans, sizes = starts.ctypes.data, lengths.ctypes.data

@@ -9,6 +9,7 @@ an unnamed file, which the next start deletes.
 
 from __future__ import annotations
 
+import mmap
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from dangol.adapters import runs_kernel as kernel
 from dangol.core.identity import UInt64
+from dangol.core.schema import Int64
 from dangol.errors import FolderDamaged
 
 __all__ = ["FANOUT", "RunFile", "RunIndex", "merge_runs"]
@@ -46,7 +48,9 @@ class _Run:
 
     def __init__(self, path: Path) -> None:
         try:
-            words = np.memmap(path, np.uint64, "r")
+            with path.open("rb") as file:
+                self._map = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+            words = np.frombuffer(self._map, np.uint64)
         except (OSError, ValueError) as cause:
             message = f"index file {path.name} cannot be read ({cause}): restore the data folder from a copy"
             raise FolderDamaged(message) from cause
@@ -56,9 +60,19 @@ class _Run:
             message = f"index file {path.name} is cut short or foreign: restore the data folder from a copy"
             raise FolderDamaged(message)
         end = _HEADER_WORDS + rows * width
-        self.rows: Rows = np.asarray(words[_HEADER_WORDS:end]).reshape(rows, width)
+        self.rows: Rows = words[_HEADER_WORDS:end].reshape(rows, width)
         self.fences: UInt64 = np.array(words[end : end + fences])
         self.bloom: UInt64 = np.array(words[end + fences :])
+        self.release()
+
+    def places(self, keys: UInt64) -> Int64:
+        """Return for each key the place of the first row whose key is not below it."""
+        places: Int64 = kernel.first_places(keys, self.rows, self.fences)
+        return places
+
+    def release(self) -> None:
+        """Give back the memory of the pages that were read; the system may keep them cached."""
+        self._map.madvise(mmap.MADV_DONTNEED)
 
 
 class RunIndex:
@@ -106,8 +120,7 @@ class RunIndex:
         memory = self._memory[: self._count]
         parts = [memory[_within(memory[:, 0], starts, ends)]]
         for run in self._runs.values():
-            keys = run.rows[:, 0]
-            bounds = zip(np.searchsorted(keys, starts), np.searchsorted(keys, ends), strict=True)
+            bounds = zip(run.places(starts), run.places(ends), strict=True)
             parts += [run.rows[low:high] for low, high in bounds if high > low]
         return np.concatenate(parts)
 
@@ -149,6 +162,11 @@ class RunIndex:
         self._runs = opened
         self._files = list(files)
 
+    def release(self) -> None:
+        """Give back the memory of the pages of runs that were read."""
+        for run in self._runs.values():
+            run.release()
+
     def mergeable(self) -> tuple[RunFile, ...]:
         """Return the oldest FANOUT runs of a level that has so many, or nothing."""
         for level in sorted({file.level for file in self._files}):
@@ -178,13 +196,15 @@ def merge_runs(folder: Path, files: Sequence[RunFile]) -> RunFile:
     with _Writer(folder / name, runs[0].rows.shape[1], total) as writer:
         for bound in _split_keys(runs, total):
             ends = [
-                len(run.rows) if bound is None else int(np.searchsorted(run.rows[:, 0], bound)) for run in runs
+                len(run.rows) if bound is None else int(run.places(np.array([bound]))[0]) for run in runs
             ]
             part = np.concatenate(
                 [run.rows[low:high] for run, low, high in zip(runs, begins, ends, strict=True)]
             )
             writer.append(_sorted(part))
             begins = ends
+            for run in runs:
+                run.release()
     return RunFile(name=name, level=level, rows=total)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, types
 
-__all__ = ["FENCE", "add_to_bloom", "chain", "find_in_memory", "find_in_run", "gather"]
+__all__ = ["FENCE", "add_to_bloom", "chain", "find_in_memory", "find_in_run", "first_places", "gather"]
 
 FENCE = 128
 """One key in so many is held in memory."""
@@ -115,6 +115,15 @@ def _first(key, rows, fences):  # type: ignore[no-untyped-def]
         else:
             end = middle
     return begin
+
+
+@njit(types.int64[::1](_READ, _READ_ROWS, _READ), cache=True, nogil=True)
+def first_places(keys, rows, fences):  # type: ignore[no-untyped-def]
+    """Return for each key the place of the first row whose key is not below it."""
+    places = np.empty(len(keys), np.int64)
+    for i in range(len(keys)):
+        places[i] = _first(keys[i], rows, fences)
+    return places
 
 
 @njit(_FOUND(_READ, _READ_ROWS, _READ, _READ), cache=True, nogil=True)

@@ -1,7 +1,7 @@
 """Runs one job in a fresh process, so that its CPU time and its peak of memory are its own.
 
-A job is a function that takes and returns JSON values. `python -m dangol.bench.child MODULE:FUNCTION` reads its
-arguments as one JSON line and writes its answer as the last line of standard output.
+A job is a function that takes and returns JSON values. `python -m dangol.bench.child MODULE:FUNCTION` reads
+its arguments as one JSON line and writes its answer as the last line of standard output.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def run_job(job: Job, **arguments: Any) -> dict[str, Any]:
 
 def answer_of(name: str, command: Sequence[str], text: str = "") -> dict[str, Any]:
     """Run any command that answers with a line of JSON; raises JobFailed."""
-    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)  # noqa: S603
     return _answer(name, done.stdout, done.stderr, done.returncode)
 
 
@@ -121,7 +121,7 @@ def serving(job: Job, **arguments: Any) -> Iterator[Served]:
     name = f"{job.__module__}:{job.__name__}"
     pipe = subprocess.PIPE
     command = [sys.executable, "-m", __name__, name]
-    process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+    process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)  # noqa: S603
     assert process.stdin is not None
     assert process.stdout is not None
     try:
@@ -151,7 +151,9 @@ def main() -> None:
     try:
         answer = job(**arguments)
     except Exception as error:  # noqa: BLE001 - the top of this process; the parent raises it again
-        answer = {"error": str(error) if isinstance(error, DangolError) else f"{type(error).__name__}: {error}"}
+        answer = {
+            "error": str(error) if isinstance(error, DangolError) else f"{type(error).__name__}: {error}"
+        }
     sys.stdout.write(json.dumps(answer) + "\n")
 
 

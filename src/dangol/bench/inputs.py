@@ -67,14 +67,16 @@ QUICK = Sizes(
 
 
 class Inputs:
-    """Makes the input files of one run in `folder`; `file` is a parquet file, or None for a generated shop."""
+    """Makes the input files of one run in `folder`; `file`: a parquet file, or None for a generated shop."""
 
     def __init__(self, folder: Path, file: Path | None, sizes: Sizes) -> None:
         self.folder = folder
         self.sizes = sizes
         self._file = file
         if file is not None and file.suffix.lower() != ".parquet":
-            message = f"{file} is not a parquet file: the bench reads parquet, and makes the other kinds itself"
+            message = (
+                f"{file} is not a parquet file: the bench reads parquet, and makes the other kinds itself"
+            )
             raise UsageError(message)
         if file is not None and not file.is_file():
             message = f"{file} does not exist: name a parquet file, or none for the generated shop"
@@ -102,7 +104,7 @@ class Inputs:
         return path
 
     def ndjson(self, copies: int) -> Path:
-        """Return the data at hand as JSON lines, `copies` times: each a year later, with its own customers."""
+        """Return the data at hand as JSON lines, `copies` times, each a year later with customers of its own."""
         path = self.folder / f"lines-{copies}.ndjson"
         if not path.exists():
             with path.open("wb") as file:
@@ -130,6 +132,8 @@ def _as_copy(table: pa.Table, copy: int, first_row: int) -> pa.Table:
         for name in ("CustomerID", "InvoiceNo"):
             own = pc.binary_join_element_wise(table[name].cast(pa.string()), end, "")
             table = table.set_column(table.column_names.index(name), name, own)
-        later = pc.add(table["InvoiceDate"].cast(pa.timestamp("us")), pa.scalar(copy * _YEAR, pa.duration("us")))
+        later = pc.add(
+            table["InvoiceDate"].cast(pa.timestamp("us")), pa.scalar(copy * _YEAR, pa.duration("us"))
+        )
         table = table.set_column(table.column_names.index("InvoiceDate"), "InvoiceDate", later)
     return table.add_column(0, EVENT_ID, ids)

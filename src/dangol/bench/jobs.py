@@ -16,7 +16,7 @@ _BLOCK = 32_768
 
 
 def load(file: str, folder: str) -> dict[str, Any]:
-    """`dangol load`: the whole file through the engine with everything on."""
+    """Load the whole file as `dangol load` does, with everything on."""
     from dangol.adapters.files import open_source
     from dangol.config import load_settings
     from dangol.engine import open_engine
@@ -28,14 +28,13 @@ def load(file: str, folder: str) -> dict[str, Any]:
         nonlocal lines
         lines += receipt.events
 
-    with open_engine(load_settings({"data": Path(folder)}, {})) as engine:
-        with measured() as usage:
-            engine.load(open_source(Path(file)), on_commit=count)
+    with open_engine(load_settings({"data": Path(folder)}, {})) as engine, measured() as usage:
+        engine.load(open_source(Path(file)), on_commit=count)
     return usage.figures(lines)
 
 
 def copy_synced(file: str, out: str) -> dict[str, Any]:
-    """The limit of a load: pyarrow reads the parquet and writes its rows to a file, synced block by block."""
+    """Do the least that a load must: pyarrow reads the parquet and writes its rows, synced block by block."""
     import pyarrow.parquet as pq
 
     lines = 0
@@ -48,7 +47,7 @@ def copy_synced(file: str, out: str) -> dict[str, Any]:
 
 
 def duckdb_once(file: str, card: str) -> dict[str, Any]:
-    """The near limit of JSON lines: one DuckDB query over the whole file, then the mixture's densities."""
+    """Run one DuckDB query over a whole NDJSON file, then the mixture's densities: the near limit."""
     import duckdb
 
     from dangol.bench.oracle import densities
@@ -63,14 +62,17 @@ def duckdb_once(file: str, card: str) -> dict[str, Any]:
             count(DISTINCT InvoiceNo) FILTER (Quantity > 0) AS frequency,
             sum(Quantity * round(UnitPrice * 1000000)::BIGINT)::BIGINT AS monetary, count(*) AS lines
         FROM read_json('{name}', format='newline_delimited', ignore_errors=true, columns={{{columns}}})
-        WHERE CustomerID <> '' AND UnitPrice > 0 AND Quantity <> 0 AND starts_with(InvoiceNo, 'C') = (Quantity < 0)
+        WHERE CustomerID <> '' AND UnitPrice > 0 AND Quantity <> 0 AND InvoiceDate IS NOT NULL
+            AND starts_with(InvoiceNo, 'C') = (Quantity < 0)
         GROUP BY CustomerID"""
     with duckdb.connect() as database:
         with measured() as usage:
-            found = database.execute(query).to_arrow_table()
+            found = database.sql(query).to_arrow_table()
             bought = found.filter(found["frequency"].to_numpy() > 0)
-            last, frequency, monetary = (bought[name].to_numpy() for name in ("last", "frequency", "monetary"))
-            _, scores = densities(model, last, frequency, monetary, int(last.max()))
+            last, frequency, monetary = (
+                bought[column].to_numpy() for column in ("last", "frequency", "monetary")
+            )
+            _, scores = densities(model, [last, frequency, monetary], int(last.max()))
             segments = scores.argmax(axis=1)
     with Path(file).open("rb") as lines:
         count = sum(piece.count(b"\n") for piece in iter(lambda: lines.read(1 << 20), b""))
@@ -79,7 +81,7 @@ def duckdb_once(file: str, card: str) -> dict[str, Any]:
 
 
 def first_commit(folder: str, line: str) -> dict[str, Any]:
-    """A fresh process takes in one line: durable when this returns."""
+    """Take one line in, in a fresh process: durable when this returns."""
     from dangol.adapters.ndjson import parse_ndjson
     from dangol.config import load_settings
     from dangol.engine import open_engine
@@ -129,7 +131,7 @@ def commit_micro(file: str, folder: str, lines: int, commits: int) -> dict[str, 
 
 
 def sync_micro(file: str, out: str, lines: int, commits: int) -> dict[str, Any]:
-    """The limit of a commit: the same bytes appended to a file and synced."""
+    """Append the same bytes to a file and sync it: the limit of a commit."""
     seconds = []
     with Path(out).open("wb", buffering=0) as target:
         for body in bodies_of(Path(file), lines, commits):

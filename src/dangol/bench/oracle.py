@@ -7,6 +7,7 @@ it shares no code with the engine, so that an error would have to be made twice.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from dangol.view import View
 
 __all__ = ["batch_states", "check", "densities", "relation"]
 
+_RFM = ("last", "frequency", "monetary")
 _NAMES = ("EventId", "InvoiceNo", "StockCode", "Quantity", "InvoiceDate", "UnitPrice", "CustomerID")
 
 _LINES = """
@@ -30,7 +32,8 @@ WITH typed AS (
         TRY_CAST(UnitPrice AS DOUBLE) AS price, TRY_CAST(InvoiceDate AS TIMESTAMP) AS moment
     FROM {relation}
 ), once AS (SELECT {once} FROM typed)
-SELECT event, customer, invoice, product, quantity::BIGINT AS quantity, round(price * 1000000)::BIGINT AS price, moment
+SELECT event, customer, invoice, product, quantity::BIGINT AS quantity, moment,
+    round(price * 1000000)::BIGINT AS price
 FROM once
 WHERE customer IS NOT NULL AND invoice <> '' AND product <> '' AND moment >= TIMESTAMP '1970-01-01'
     AND isfinite(quantity) AND quantity = floor(quantity) AND quantity <> 0 AND abs(quantity) <= 1000000000
@@ -46,13 +49,15 @@ ORDER BY customer, product, moment, event
 
 _STATES = """
 WITH invoices AS (
-    SELECT customer, invoice, sum(quantity) AS bought, max(moment) AS moment FROM lines WHERE quantity > 0 GROUP BY ALL
+    SELECT customer, invoice, sum(quantity) AS bought, max(moment) AS moment FROM lines WHERE quantity > 0
+    GROUP BY customer, invoice
 ), live AS (
     SELECT customer, count(*) AS frequency, max(moment) AS last
     FROM invoices LEFT JOIN cancelled USING (customer, invoice) WHERE bought > coalesce(cancelled.quantity, 0)
     GROUP BY customer
 ), money AS (SELECT customer, sum(quantity::HUGEINT * price) AS monetary FROM lines GROUP BY customer)
-SELECT customer, coalesce(frequency, 0)::BIGINT AS frequency, monetary::BIGINT AS monetary, epoch_us(last) AS last
+SELECT customer, coalesce(frequency, 0)::BIGINT AS frequency, monetary::BIGINT AS monetary,
+    epoch_us(last) AS last
 FROM money LEFT JOIN live USING (customer) ORDER BY customer
 """
 
@@ -86,7 +91,7 @@ def batch_states(file: Path) -> pa.Table:
             }
         )
         database.register("cancelled", table)
-        return database.execute(_STATES).to_arrow_table()
+        return database.sql(_STATES).to_arrow_table()
 
 
 def _cancelled(found: Any) -> dict[tuple[str, str], int]:
@@ -138,9 +143,11 @@ def check(file: str, folder: str) -> dict[str, Any]:
     return {"customers": len(found)}
 
 
-def _check_segments(found: pa.Table, own: dict[str, NDArray[np.int64]], card: dict[str, Any], as_of: int) -> None:
+def _check_segments(
+    found: pa.Table, own: dict[str, NDArray[np.int64]], card: dict[str, Any], as_of: int
+) -> None:
     live = own["frequency"] > 0
-    names, scores = densities(card, *(own[name][live] for name in ("last", "frequency", "monetary")), as_of)
+    names, scores = densities(card, [own[name][live] for name in _RFM], as_of)
     best = scores.argmax(axis=1)
     ordered = np.sort(scores, axis=1)
     clear = ordered[:, -1] - ordered[:, -2] > 1e-9
@@ -152,9 +159,13 @@ def _check_segments(found: pa.Table, own: dict[str, NDArray[np.int64]], card: di
 
 
 def densities(
-    card: dict[str, Any], last: NDArray[Any], frequency: NDArray[Any], monetary: NDArray[Any], as_of: int
+    card: dict[str, Any], rfm: Sequence[NDArray[np.int64]], as_of: int
 ) -> tuple[list[str], NDArray[np.float64]]:
-    """Return the segments' names and each customer's weighted log-densities, by the text-book formula."""
+    """Return the segments' names and each customer's weighted log-densities, by the text-book formula.
+
+    `rfm` are three arrays: last purchase (microseconds), frequency, monetary (millionths).
+    """
+    last, frequency, monetary = rfm
     days = np.maximum(as_of - last, 0) // 1000 / 86_400_000
     money = np.maximum(monetary / 1e6, card["features"]["monetary_floor"])
     rows = np.stack([np.log1p(days), np.log(frequency), np.log(money)], axis=1)

@@ -72,7 +72,8 @@ class Row:
 
 def machine() -> str:
     """Say in one line on what machine and with which Python this runs."""
-    return f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}, Python {platform.python_version()}"
+    python = f"Python {platform.python_version()}"
+    return f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}, {python}"
 
 
 def as_json(rows: Sequence[Row]) -> dict[str, Any]:

@@ -42,8 +42,9 @@ def serve(
 ) -> None:
     """Serve until SIGINT or SIGTERM; then take nothing more, commit what waits, and return.
 
-    The engine's thread must have been started; it is drained here but left open. `on_ready` gets the
-    page's address once the socket listens. A second SIGINT ends without waiting for open requests.
+    The engine must have been started; it is drained here but left open. `on_ready` gets the page's
+    address once the socket listens. `simulator_file` goes before the setting of that name. A second
+    SIGINT ends without waiting for open requests.
     """
     with _prepared(engine, host, port, settings, simulator_file) as (server, listener, url):
 
@@ -123,7 +124,9 @@ def _prepared(
     _check_host(host, settings.api_key)
     listener = _listen(host, port)
     stopping = Stopping()
-    simulator = Simulator(engine, file=simulator_file, folder=settings.data / INPUTS)
+    simulator = Simulator(
+        engine, file=simulator_file or settings.simulator_file, folder=settings.data / INPUTS
+    )
     app = create_app(engine, settings=settings, simulator=simulator, stopping=stopping)
     config = uvicorn.Config(
         app,

@@ -22,6 +22,7 @@ __all__ = ["Simulator"]
 
 IN_FLIGHT = 8
 RATE_SECONDS = 3.0
+ANSWER_SECONDS = 10.0
 log = logging.getLogger(__name__)
 
 
@@ -163,8 +164,9 @@ class _Run:
         except Exception as error:  # noqa: BLE001 - a thread's top; without this the page would say "running"
             log.exception("event=simulator_failed")
             self._give_up(f"The simulator met an error it did not expect: {type(error).__name__}.")
-        for _ in range(IN_FLIGHT):  # all that was sent is answered when every place is free
-            self._room.acquire()
+        # all that was sent is answered when every place is free
+        if not all(self._room.acquire(timeout=ANSWER_SECONDS) for _ in range(IN_FLIGHT)):
+            self._give_up("The engine does not answer; GET /readyz tells why.")
         with self._lock:
             stopped = "stopped" if self.pace.stopped else "finished"
             self._ended = "failed" if self._error else stopped
@@ -177,7 +179,9 @@ class _Run:
                 return
 
     def _send(self, body: bytes, lines: int) -> bool:
-        self._room.acquire()
+        while not self._room.acquire(timeout=0.25):
+            if self.pace.stopped:
+                return False
         while not self.pace.stopped:
             try:
                 future = self._engine.submit(body)

@@ -129,7 +129,7 @@ def installed(faults: Faults) -> Iterator[Faults]:
     try:
         for owner, name, function in replaced:
             setattr(owner, name, _through(faults, name, function))
-        local._connect = connect_faulty  # type: ignore[assignment]
+        local._connect = connect_faulty
         yield faults
     finally:
         for owner, name, function in replaced:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+import select
+import signal
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, cast
 
 import click
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
     from dangol.serve.cli.runs import RunCounts
 
 __all__ = ["load"]
+
+POLL_SECONDS = 0.2
 
 
 @click.command()
@@ -83,7 +88,11 @@ def _load_one(engine: Engine, source: Source, name: str, counts: RunCounts) -> N
 def _source(name: str, encoding: str) -> Source:
     from dangol.adapters.files import open_source
 
-    return _StandardInput() if name == "-" else open_source(Path(name), encoding=encoding)
+    if name != "-":
+        return open_source(Path(name), encoding=encoding)
+    standard_input = _StandardInput()
+    standard_input.stop_at_interrupt()
+    return standard_input
 
 
 class _StandardInput:
@@ -95,9 +104,22 @@ class _StandardInput:
 
     def __init__(self) -> None:
         self.done = 0
+        self._stopped = False
+
+    def stop_at_interrupt(self) -> None:
+        """Let Ctrl-C end the thread that waits for more, too; the main thread alone is told of it."""
+
+        def stop(_number: int, _frame: FrameType | None) -> None:
+            self._stopped = True
+            raise KeyboardInterrupt
+
+        signal.signal(signal.SIGINT, stop)
 
     def read(self, most: int) -> bytes:
         """Return what has come, nothing at the end."""
+        while not select.select([sys.stdin], [], [], POLL_SECONDS)[0]:
+            if self._stopped:
+                return b""
         piece = cast("io.BufferedReader", sys.stdin.buffer).read1(most)
         self.done += len(piece)
         return piece

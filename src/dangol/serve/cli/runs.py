@@ -77,8 +77,8 @@ def in_words(report: Mapping[str, Any]) -> str:
     """Return the run in one sentence."""
     model = report["model"]
     judged = "the starting model" if model["starting"] else f"model {model['version']}"
-    rate = report["lines_per_second"] or 0
+    rate, live = report["lines_per_second"] or 0, report["live_customers"]
     return (
-        f"{report['events']:,} lines in {report['seconds']:.1f} s ({rate:,} a second); {report['customers']:,} "
-        f"customers, {report['live_customers']:,} with a live invoice, judged by {judged}."
+        f"{report['events']:,} lines in {report['seconds']:.1f} s ({rate:,} a second); "
+        f"{report['customers']:,} customers, {live:,} with a live invoice, judged by {judged}."
     )
