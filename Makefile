@@ -46,8 +46,9 @@ format: setup ## write the code in the project's style
 bench: setup ## measure, side by side with the machine's limits; ARGS= names cases
 	@$(BIN)/dangol bench $(ARGS)
 
-bench-peers: setup ## install the peers that the benchmarks compare with, and measure them too
-	@bash scripts/bench-peers.sh "$(BIN)/python" $(ARGS)
+bench-peers: setup ## install the peers that the benchmarks compare with, and measure beside them
+	@PYTHON=$(CURDIR)/$(BIN)/python sh benchmarks/peers/setup.sh
+	@$(BIN)/dangol bench load-ndjson $(ARGS)
 
 docs: setup ## write the reference pages docs/commands.md and docs/settings.md anew
 	@$(BIN)/python -m dangol.serve.cli.reference docs

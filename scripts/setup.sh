@@ -35,4 +35,6 @@ pip=("$venv/bin/python" -m pip --disable-pip-version-check --quiet)
 # Dependency groups are known to pip from 25.1 on.
 "${pip[@]}" install 'pip>=25.1'
 "${pip[@]}" install --editable . --group dev
+echo "Compiling the kernels for this machine (about 15 seconds)."
+"$venv/bin/python" -c 'import dangol.engine, dangol.serve.server, dangol.testing.shop'
 echo "Ready: $("$venv/bin/dangol" --version)."

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from kills import send_and_kill
 from oracle import Line, by_the_book, chunks, engine_on, ingest, law_4_holds, ndjson, some_shop, states_of
 
 from dangol.adapters import local, local_history
@@ -77,17 +78,17 @@ def count_calls(folder: Path) -> int:
     return faults.calls
 
 
+# Every few calls in the default suite; the slow variant takes each one.
+EACH = pytest.mark.parametrize("step", [11, pytest.param(1, marks=pytest.mark.slow)])
+
+
+@EACH
 @pytest.mark.parametrize("after", [False, True], ids=["before", "behind"])
-@pytest.mark.parametrize("part", range(4))
-def test_dying_at_any_call_loses_and_doubles_nothing(tmp_path: Path, part: int, after: bool) -> None:
+def test_dying_at_any_call_loses_and_doubles_nothing(tmp_path: Path, step: int, after: bool) -> None:
     calls = count_calls(tmp_path / "clean")
     assert calls > 100
-    died = [dead_at(tmp_path / str(at), Fuse(at, after=after)) for at in range(part, calls, 4 * STRIDE)]
+    died = [dead_at(tmp_path / str(at), Fuse(at, after=after)) for at in range(after, calls, step)]
     assert sum(died) > len(died) // 2
-
-
-STRIDE = 3
-"""Every third call in the default suite; the slow variant takes each."""
 
 
 def test_an_interrupt_right_behind_the_commit_does_no_harm_to_the_next_one(tmp_path: Path) -> None:
@@ -115,10 +116,10 @@ class Interrupt(Faults):
         return result
 
 
-@pytest.mark.parametrize("part", range(2))
-def test_a_disk_that_fills_up_at_any_call_loses_nothing_acknowledged(tmp_path: Path, part: int) -> None:
+@EACH
+def test_a_disk_that_fills_up_at_any_call_loses_nothing_acknowledged(tmp_path: Path, step: int) -> None:
     calls = count_calls(tmp_path / "clean")
-    for at in range(count_calls(tmp_path / "other") // 8 + part, calls, 2 * STRIDE):
+    for at in range(calls // 8, calls, step):
         disk = DiskFull(at)
         with installed(disk), contextlib.ExitStack() as stack:
             disk.full = False
@@ -168,3 +169,13 @@ def test_a_line_log_on_a_real_full_disk_is_a_failed_commit(tmp_path: Path) -> No
             ingest(engine, ndjson(lines))
         log._file = real
         assert ingest(engine, ndjson(lines)).accepted == 1
+
+
+@pytest.mark.parametrize("kills", [5, pytest.param(20, marks=pytest.mark.slow)])
+def test_kill_9_at_random_moments_loses_and_doubles_nothing(tmp_path: Path, kills: int) -> None:
+    lines = some_shop(500 * kills, customers=25 * kills, days=600)
+    parts = chunks(lines, 50)
+    lost = send_and_kill(tmp_path, [ndjson(part) for part in parts], [len(p) for p in parts], kills=kills, seed=kills)
+    assert lost == kills
+    assert states_of(tmp_path) == by_the_book(lines)
+    assert verify(tmp_path).differences == []

@@ -74,7 +74,7 @@ def deliveries(draw: Any) -> tuple[list[Line], list[list[Line]], list[int]]:
     return lines, batches, draw(st.lists(st.integers(0, len(batches)), max_size=3))
 
 
-@_examples(120)
+@_examples(40)
 @given(deliveries())
 def test_any_order_duplication_split_and_restart_equal_one_batch(
     delivery: tuple[list[Line], list[list[Line]], list[int]],
@@ -95,7 +95,7 @@ def test_any_order_duplication_split_and_restart_equal_one_batch(
         assert verify(data).differences == []
 
 
-@_examples(40)
+@_examples(20)
 @given(shops(), st.integers(1, 5))
 def test_the_log_in_another_order_gives_the_same_segments(lines: list[Line], size: int) -> None:
     results = []
@@ -185,7 +185,7 @@ def test_a_replay_cut_anywhere_between_a_customers_moments_has_the_same_changes(
     assert {cause for *_, cause in one_by_one} == {"events", "time"}
 
 
-@_examples(25)
+@_examples(6)
 @given(st.integers(0, 10_000), st.integers(1, 60))
 def test_however_a_replay_is_cut_changes_form_chains_that_end_in_the_same_segments(seed: int, size: int) -> None:
     lines = some_shop(60, seed=seed, customers=5, days=900)

@@ -44,9 +44,11 @@ def accepted(piece):
     """Return (customer, (invoice, units, money in millionths, time as text)) of each accepted line."""
     found = []
     for line in DECODER.decode_lines(piece):
-        customer, units, price, at = line.CustomerID, line.Quantity, line.UnitPrice, line.InvoiceDate
-        if customer and units and price and at and price > 0 and (line.InvoiceNo[0] == "C") == (units < 0):
-            found.append((customer, (line.InvoiceNo, units, units * round(price * 1e6), at)))
+        customer, units, price = line.CustomerID, line.Quantity, line.UnitPrice
+        invoice, at = line.InvoiceNo, line.InvoiceDate
+        whole = customer and units and price and at and invoice
+        if whole and price > 0 and (invoice[0] == "C") == (units < 0):
+            found.append((customer, (invoice, units, units * round(price * 1e6), at)))
     return found
 
 

@@ -9,4 +9,4 @@ PYTHON="${PYTHON:-python3}"
 install() { .bench-peers/bin/pip install --quiet "$@" || echo "$* could not be installed; the bench skips it" >&2; }
 install numpy msgspec 'bytewax==0.21.*'
 install 'pathway==0.33.*'
-[ -z "${SPARK:-}" ] || install 'pyspark==4.*' pandas pyarrow
+[ -z "${SPARK:-}" ] || install 'pyspark==4.*'

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from dangol.adapters.line_log import STORED, pointers
+from dangol.adapters.line_log import MAX_BATCH_ROWS, STORED, pointers
 from dangol.adapters.local import ChangeRows, Commit, LocalStore, Reject
 from dangol.adapters.local_history import LocalHistory, invoice_hash, invoice_rows
 from dangol.book import Book, Totals
@@ -22,6 +22,7 @@ from dangol.core.dedupe import CONFLICT, DUPLICATE, NEW, Marks, judge, mark_line
 from dangol.core.fold import Facts, empty_states, fold
 from dangol.core.identity import UInt64, hash_columns
 from dangol.core.schema import NEVER, Int64, LineBlock, States
+from dangol.errors import TooLarge
 from dangol.ports import Clock, SqlEngine
 
 __all__ = ["ACCEPTED", "ANONYMOUS", "DUPLICATED", "REJECTED", "BlockResult", "Pipeline", "Prepared", "digest"]
@@ -102,6 +103,9 @@ class Pipeline:
             rows = lines.column("row").to_numpy()[ahead].tolist()
             rejects += [(row, "time_in_the_future", "at") for row in rows]
             lines = lines.filter(pa.array(~ahead))
+        if len(lines) > MAX_BATCH_ROWS:
+            message = f"{len(lines):,} lines came at once, a batch holds {MAX_BATCH_ROWS:,}: send them in parts"
+            raise TooLarge(message)
         lines = with_event_ids(lines)
         return Prepared(block=block, lines=lines, marks=mark_lines(lines, self._seed), rejects=tuple(rejects))
 

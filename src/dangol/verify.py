@@ -26,11 +26,13 @@ from dangol.core.decay import outlook
 from dangol.core.features import Rfm
 from dangol.core.model_card import Model, from_json
 from dangol.core.schema import NEVER, SEGMENTS, States
+from dangol.errors import FolderDamaged
 from dangol.verify_sql import COMPUTED, FIELDS, LINES, MATCHED
 
 __all__ = ["Verification", "verify"]
 
 _SHOWN = 100
+_TRIES = 10
 _NOTHING = {"events": 0, "accepted": 0, "anonymous": 0, "rejected": {}, "duplicates": 0}
 Difference = dict[str, Any]
 
@@ -83,12 +85,27 @@ def verify(folder: Path, *, memory_mb: int = 512) -> Verification:
 def _read(folder: Path) -> _Stored:
     database = connect_reader(folder)
     try:
-        database.execute("BEGIN")
-        stored = _read_within(database, folder)
-        database.execute("COMMIT")
+        for tries_left in reversed(range(_TRIES)):
+            stored = _read_at_once(database, folder, must=not tries_left)
+            if stored is not None:
+                break
     finally:
         database.close()
+    assert stored is not None
     return stored
+
+
+def _read_at_once(database: sqlite3.Connection, folder: Path, *, must: bool) -> _Stored | None:
+    """Read in one transaction; None if a writer replaced the snapshot between our looks at it."""
+    database.execute("BEGIN")
+    try:
+        return _read_within(database, folder)
+    except FolderDamaged:
+        if must:
+            raise
+        return None
+    finally:
+        database.execute("COMMIT")
 
 
 def _read_within(database: sqlite3.Connection, folder: Path) -> _Stored:

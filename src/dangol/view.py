@@ -68,18 +68,18 @@ class View:
     def refresh(self) -> None:
         """Take in what was committed since the last look."""
         with self._lock:
-            for _ in range(_TRIES):
-                if self._read_at_once():
+            for tries_left in reversed(range(_TRIES)):
+                if self._read_at_once(must=not tries_left):
                     return
-        message = f"a file of the states in {self._folder} is missing: restore the data folder from a copy"
-        raise FolderDamaged(message)
 
-    def _read_at_once(self) -> bool:
+    def _read_at_once(self, *, must: bool) -> bool:
         """Read in one transaction; False if the writer replaced the snapshot between our looks at it."""
         self._database.execute("BEGIN")
         try:
             self._read()
-        except FileNotFoundError:
+        except FolderDamaged:
+            if must:
+                raise
             return False
         finally:
             self._database.execute("COMMIT")

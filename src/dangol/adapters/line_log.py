@@ -73,6 +73,8 @@ class LineLog:
 
     def truncate(self, length: int) -> None:
         """Forget what a crash left behind the committed `length`; raise if the log is shorter than that."""
+        if os.fstat(self._file).st_size < length == self.begin:  # the first start died in the middle
+            os.pwrite(self._file, _schema_bytes(), 0)
         if os.fstat(self._file).st_size < length:
             message = f"{self._path.name} is shorter than what was committed: restore the data folder from a copy"
             raise FolderDamaged(message)
@@ -108,6 +110,7 @@ class LineLog:
             batch, _ = self._read(int(offsets[places[0]]))
             rows = wanted[places] & (MAX_BATCH_ROWS - 1)
             parts.append(batch.select(columns).take(pa.array(rows)))
+        self._mapped = None  # gives back the memory of the pages that were read
         back = np.empty(len(order), np.int64)
         back[order] = np.arange(len(order))
         return pa.Table.from_batches(parts, schema).take(pa.array(back))

@@ -126,6 +126,10 @@ class LocalStore:
         self.log_end: int = last[1] if last else self.log.begin
 
     def _create(self) -> None:
+        log = self.folder / "lines.arrows"
+        if log.exists() and log.stat().st_size > 1 << 12:
+            message = f"{self.folder} has a {log.name} but no tables in dangol.db: restore the data folder from a copy"
+            raise FolderDamaged(message)
         self.database.executescript("BEGIN;" + TABLES)
         rows = [("format", FORMAT), ("hash_seed", secrets.randbits(62)), ("flushed_log", 0), ("flushed_reject", 0)]
         self.database.executemany("INSERT INTO meta VALUES (?, ?)", [*rows, ("snapshot", ""), ("snapshot_seq", 0)])
@@ -303,7 +307,8 @@ def _check_format(database: sqlite3.Connection, folder: Path) -> None:
 def read_states(database: sqlite3.Connection, folder: Path) -> tuple[States, int]:
     """Return the states as last committed, and the sequence number of that commit.
 
-    The caller holds a read transaction, or is the only writer.
+    The caller holds a read transaction, or is the only writer. Raises FolderDamaged for a snapshot that is
+    gone: a reader beside a writer tries again, for a newer one may have replaced it meanwhile.
     """
     meta = dict(database.execute("SELECT key, value FROM meta"))
     count = database.execute("SELECT coalesce(max(slot), -1) + 1 FROM customers").fetchone()[0]
@@ -318,9 +323,9 @@ def read_states(database: sqlite3.Connection, folder: Path) -> tuple[States, int
 
 
 def _read_snapshot(path: Path, rows: int) -> States:
-    snapshot = np.fromfile(path, STATE)
+    snapshot = np.fromfile(path, STATE) if path.exists() else empty_states(0)
     if len(snapshot) != rows:
-        message = f"the states snapshot {path.name} is cut short: restore the data folder from a copy"
+        message = f"the states snapshot {path.name} is missing or cut short: restore the data folder from a copy"
         raise FolderDamaged(message)
     return snapshot
 

@@ -153,6 +153,8 @@ class LocalHistory:
         """Flush memory that has filled up, and move merges along; called between commits."""
         if any(index.in_memory >= FLUSH_ROWS for index in self._indices.values()):
             self.flush()
+        for index in self._indices.values():
+            index.release()
         self._take_merged()
         if self._merging is None:
             for kind, index in self._indices.items():
@@ -172,7 +174,6 @@ class LocalHistory:
         for kind, files in runs.items():
             self._indices[kind].attach(files)
             self._indices[kind].forget_memory()
-            self._indices[kind].release()
 
     def _take_merged(self) -> None:
         if self._merging is None or not self._merging[2].done():

@@ -11,17 +11,19 @@ import importlib
 import json
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from dangol.errors import DangolError
 
 __all__ = ["JobFailed", "Served", "Usage", "answer_of", "measured", "run_job", "serving"]
 
 _SAMPLE_SECONDS = 0.02
+_DRAIN_SECONDS = 60
 Job = Callable[..., dict[str, Any]]
 
 
@@ -119,28 +121,32 @@ class Served:
 def serving(job: Job, **arguments: Any) -> Iterator[Served]:
     """Run a server job: it writes `{"url": …}`, serves until its input ends, and then answers."""
     name = f"{job.__module__}:{job.__name__}"
-    pipe = subprocess.PIPE
     command = [sys.executable, "-m", __name__, name]
-    process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)  # noqa: S603
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        process.stdin.write(json.dumps(arguments, default=str) + "\n")
-        process.stdin.flush()
-        first = process.stdout.readline()
-        if '"url"' not in first:
-            out, err = process.communicate()
-            _answer(name, first + out, err, process.returncode or 1)
-        served = Served(json.loads(first)["url"])
-        yield served
-        out, err = process.communicate(timeout=60)
-        served.figures = _answer(name, out, err, process.returncode)
-    finally:
-        process.kill()
-        process.wait()
-        for stream in (process.stdin, process.stdout, process.stderr):
-            if stream is not None:
-                stream.close()
+    pipe = subprocess.PIPE
+    with (
+        tempfile.TemporaryFile("w+") as said,  # a pipe that nobody reads would fill up
+        subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=said, text=True) as process,  # noqa: S603
+    ):
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            process.stdin.write(json.dumps(arguments, default=str) + "\n")
+            process.stdin.flush()
+            first = process.stdout.readline()
+            if '"url"' not in first:
+                _end(name, process, said, first)
+            served = Served(json.loads(first)["url"])
+            yield served
+            served.figures = _end(name, process, said)
+        finally:
+            process.kill()
+
+
+def _end(name: str, process: subprocess.Popen[str], said: IO[str], out: str = "") -> dict[str, Any]:
+    """Close a job's input, wait for it to end, and read its answer."""
+    out += process.communicate(timeout=_DRAIN_SECONDS)[0]
+    said.seek(0)
+    return _answer(name, out, said.read(), process.returncode)
 
 
 def main() -> None:

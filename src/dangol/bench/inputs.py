@@ -104,7 +104,7 @@ class Inputs:
         return path
 
     def ndjson(self, copies: int) -> Path:
-        """Return the data at hand as JSON lines, `copies` times, each a year later with customers of its own."""
+        """Return the data at hand as JSON lines, `copies` times: a year apart, no customer in common."""
         path = self.folder / f"lines-{copies}.ndjson"
         if not path.exists():
             with path.open("wb") as file:

@@ -53,7 +53,7 @@ def duckdb_once(file: str, card: str) -> dict[str, Any]:
     from dangol.bench.oracle import densities
 
     model = json.loads(card)
-    name = file.replace("'", "''")
+    path = file.replace("'", "''")
     types = {"InvoiceNo": "VARCHAR", "CustomerID": "VARCHAR", "InvoiceDate": "TIMESTAMP"}
     types |= {"Quantity": "BIGINT", "UnitPrice": "DOUBLE"}
     columns = ", ".join(f"'{column}': '{kind}'" for column, kind in types.items())
@@ -61,19 +61,16 @@ def duckdb_once(file: str, card: str) -> dict[str, Any]:
         SELECT CustomerID, epoch_us(max(InvoiceDate) FILTER (Quantity > 0)) AS last,
             count(DISTINCT InvoiceNo) FILTER (Quantity > 0) AS frequency,
             sum(Quantity * round(UnitPrice * 1000000)::BIGINT)::BIGINT AS monetary, count(*) AS lines
-        FROM read_json('{name}', format='newline_delimited', ignore_errors=true, columns={{{columns}}})
+        FROM read_json('{path}', format='newline_delimited', ignore_errors=true, columns={{{columns}}})
         WHERE CustomerID <> '' AND UnitPrice > 0 AND Quantity <> 0 AND InvoiceDate IS NOT NULL
             AND starts_with(InvoiceNo, 'C') = (Quantity < 0)
         GROUP BY CustomerID"""
-    with duckdb.connect() as database:
-        with measured() as usage:
-            found = database.sql(query).to_arrow_table()
-            bought = found.filter(found["frequency"].to_numpy() > 0)
-            last, frequency, monetary = (
-                bought[column].to_numpy() for column in ("last", "frequency", "monetary")
-            )
-            _, scores = densities(model, [last, frequency, monetary], int(last.max()))
-            segments = scores.argmax(axis=1)
+    with duckdb.connect() as database, measured() as usage:
+        found = database.sql(query).to_arrow_table()
+        bought = found.filter(found["frequency"].to_numpy() > 0)
+        last, frequency, monetary = (bought[name].to_numpy() for name in ("last", "frequency", "monetary"))
+        _, scores = densities(model, [last, frequency, monetary], int(last.max()))
+        segments = scores.argmax(axis=1)
     with Path(file).open("rb") as lines:
         count = sum(piece.count(b"\n") for piece in iter(lambda: lines.read(1 << 20), b""))
     sums = {"customers": len(found), "frequency": int(frequency.sum()), "monetary": int(monetary.sum())}

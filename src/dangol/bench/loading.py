@@ -111,7 +111,7 @@ def load_ndjson(inputs: Inputs) -> Iterator[Row]:
 
 
 def memory(inputs: Inputs) -> Iterator[Row]:
-    """Measure the peak of memory for the whole file, and its growth with the history of the same customers."""
+    """Measure the peak of memory for the whole file, and its growth with the same customers' history."""
     own = _load(inputs, inputs.parquet())
     what = "peak of resident memory, code and mapped files included"
     yield Row(case="memory", what=what, value=own["peak_rss_mb"], unit="MB", minimum=400, lower=True)

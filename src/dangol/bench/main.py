@@ -12,11 +12,12 @@ import click
 from dangol.bench.inputs import FULL, QUICK, Inputs, Sizes
 from dangol.bench.living import http_ndjson, latency, micro, start
 from dangol.bench.loading import load_ndjson, load_parquet, memory, scale
-from dangol.bench.rows import Row, as_markdown, as_text, dumps, machine
+from dangol.bench.rows import Row, around_table, as_markdown, as_text, dumps, machine, put_table
 from dangol.errors import UsageError
 
 __all__ = ["CASES", "bench", "main", "run"]
 
+_FILE = click.Path(path_type=Path)
 CASES: dict[str, Callable[[Inputs], Iterator[Row]]] = {
     "load-parquet": load_parquet,
     "load-ndjson": load_ndjson,
@@ -61,23 +62,25 @@ def run(
 
 @click.command("bench", help=f"Measure side by side with the machine's limits. Cases: {', '.join(CASES)}.")
 @click.argument("cases", nargs=-1)
-@click.option("--file", type=click.Path(path_type=Path), help="Parquet file (default: a generated shop).")
+@click.option("--file", type=_FILE, help="Parquet file (default: a generated shop).")
 @click.option("--quick", is_flag=True, help="Small sizes: minutes become seconds, and figures rougher.")
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON object to standard output.")
-@click.option("--markdown", is_flag=True, help="Write the table of docs/performance.md to standard output.")
-@click.option(
-    "--scratch", type=click.Path(path_type=Path, file_okay=False), help="Folder on the disk to measure."
-)
+@click.option("--markdown", is_flag=True, help="Write a table to standard output.")
+@click.option("--into", type=_FILE, help="Put the table into this page: docs/performance.md.")
+@click.option("--scratch", type=_FILE, help="Folder for temporary files, on the disk to measure.")
 def bench(
     cases: tuple[str, ...],
     file: Path | None,
     quick: bool,
     as_json: bool,
     markdown: bool,
+    into: Path | None,
     scratch: Path | None,
 ) -> None:
-    """Measure, and show each row on standard error as it comes."""
+    """Measure, and show each row as it comes: on standard error where output goes to the other."""
     told = as_json or markdown
+    if into is not None:
+        around_table(into)  # a page that is none is told before the long run, not behind it
     click.echo(f"dangol bench on {machine()}", err=told)
 
     def show(row: Row) -> None:
@@ -88,6 +91,8 @@ def bench(
         click.echo(dumps(rows))
     if markdown:
         click.echo(as_markdown(rows), nl=False)
+    if into is not None:
+        put_table(into, rows)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,7 +1,7 @@
 """Other engines doing the same job on the same file, each in the environment that `make bench-peers` makes.
 
 The job: JSON lines -> each customer's recency, frequency, monetary -> the four densities. It is less than
-dangol does: no cleanse rules, no matched cancellations, no raw lines, no changes; so the figures are kind to the peers.
+dangol does: no cleanse rules, no matched cancellations, no raw lines, no changes, so the figures are kind.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ PEERS = (
         aim=4,
     ),
     Peer(name="Pathway 0.33", script="pathway_job.py", package="pathway", minimum=4),
-    Peer(name="Spark, transformWithState", script="spark_job.py", package="pyspark", minimum=15),
+    Peer(name="Spark 4, streaming aggregation", script="spark_job.py", package="pyspark", minimum=15),
 )
 
 

@@ -13,9 +13,14 @@ import os
 import platform
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
-__all__ = ["Row", "as_json", "as_markdown", "as_text", "dumps", "machine"]
+from dangol.errors import BadFile
+
+__all__ = ["Row", "around_table", "as_json", "as_markdown", "as_text", "dumps", "machine", "put_table"]
+
+_BEGIN, _END = "<!-- measured: begin -->\n", "<!-- measured: end -->\n"
 
 _COLUMNS = ("case", "what", "value", "limit", "ratio", "target", "verdict")
 
@@ -103,6 +108,24 @@ def as_markdown(rows: Sequence[Row]) -> str:
         cells[1] += f" ({row.note})" if row.note else ""
         lines.append("| " + " | ".join(cell.replace("|", "/") for cell in cells) + " |")
     return "\n".join([*lines, "", f"Measured on {machine()}.", ""])
+
+
+def put_table(path: Path, rows: Sequence[Row]) -> None:
+    """Replace what stands between the two `measured` marks of a page; raises BadFile if it has none."""
+    before, after = around_table(path)
+    path.write_text(before + as_markdown(rows) + after, encoding="utf-8")
+
+
+def around_table(path: Path) -> tuple[str, str]:
+    """Return what stands before and behind a page's table, marks included; raises BadFile if it has none."""
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    before, begin, rest = text.partition(_BEGIN)
+    _, end, after = rest.partition(_END)
+    if not begin or not end:
+        marks = f"{_BEGIN.strip()} and {_END.strip()}"
+        message = f"{path} is no page with the lines {marks}: name docs/performance.md"
+        raise BadFile(message)
+    return before + begin, end + after
 
 
 def _cells(row: Row) -> list[str]:

@@ -15,6 +15,7 @@ from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numba import njit, types
 from numpy.typing import NDArray
 
@@ -150,7 +151,8 @@ def _keep_latest_country(
     before: States, after: States, place: Int64, facts: Facts, countries: Sequence[str]
 ) -> None:
     """Keep the country of the latest line; of several at that moment, the last in the alphabet."""
-    by_rank = np.argsort(np.array(countries, dtype=np.str_), kind="stable")
+    # not numpy's texts: all of them take the room of the longest
+    by_rank = pc.array_sort_indices(pa.array(countries, pa.string())).to_numpy().astype(np.int64)
     rank_of = np.empty(len(countries) + 1, np.int64)
     rank_of[by_rank] = np.arange(len(countries))
     rank_of[-1] = -1  # of country -1, unknown

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
 from dangol.errors import DangolError, UsageError
 
+if TYPE_CHECKING:
+    from dangol.config import Settings
+    from dangol.engine import Engine
+
 __all__ = [
     "Doors",
     "Interrupted",
     "common",
+    "engine_on",
     "engine_options",
     "moment",
+    "need_above_zero",
+    "patience",
     "say",
     "segment_option",
     "settings_of",
@@ -26,6 +35,7 @@ __all__ = [
 
 INTERRUPTED = 130
 """What shells expect of a program that Ctrl-C ended."""
+PATIENT_SECONDS = 2.5
 SEGMENT_NAMES = ("vip", "dormant", "mid", "low", "none")
 log = logging.getLogger(__name__)
 
@@ -87,6 +97,27 @@ def say(text: str) -> None:
     click.echo(text, err=True)
 
 
+@contextlib.contextmanager
+def patience() -> Iterator[None]:
+    """Say what takes so long, if the block does: importing kernels for the first time compiles them."""
+    words = "Compiling the kernels for this machine: once, about 15 seconds."
+    timer = threading.Timer(PATIENT_SECONDS, say, [words])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def engine_on(settings: Settings) -> Engine:
+    """Open the engine, the only writer, on the data folder of `settings`."""
+    with patience():
+        from dangol.engine import open_engine
+
+    return open_engine(settings)
+
+
 def common(command: F) -> F:
     """Add what every command takes: `--data` and `--json`."""
     folder = click.Path(path_type=Path, file_okay=False)
@@ -117,7 +148,7 @@ def segment_option(command: F) -> F:
     )(command)
 
 
-def settings_of(data: Path | None, **flags: Any) -> Any:
+def settings_of(data: Path | None, **flags: Any) -> Settings:
     """Return the settings for a command's flags; those that are None come from elsewhere."""
     from dangol.config import load_settings
 

@@ -27,5 +27,4 @@ def bench(context: click.Context, arguments: tuple[str, ...]) -> None:
     if importlib.util.find_spec("dangol.bench") is None:
         message = "this installation has no benchmarks: run them from a checkout with `make bench`"
         raise NotFound(message)
-    main = importlib.import_module("dangol.bench.main").main
-    context.exit(main(list(arguments)) or 0)
+    context.exit(importlib.import_module("dangol.bench.main").main(list(arguments)))

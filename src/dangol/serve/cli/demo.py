@@ -16,7 +16,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dangol.errors import DangolError, UsageError
-from dangol.serve.cli.app import Interrupted, common, engine_options, need_above_zero, say, settings_of
+from dangol.serve.cli.app import (
+    Interrupted,
+    common,
+    engine_on,
+    engine_options,
+    need_above_zero,
+    patience,
+    say,
+    settings_of,
+)
 
 if TYPE_CHECKING:
     from dangol.config import Settings
@@ -71,8 +80,7 @@ def demo(
     need_above_zero("--speed", speed)
     order = {"speed": speed} if speed is not None else {"rate": rate or LINES_PER_SECOND}
     with _folder(data) as folder:
-        settings = settings_of(folder, rules=rules, clock=clock, host=host, port=port)
-        settings = _for_demo(settings)
+        settings = _for_demo(settings_of(folder, rules=rules, clock=clock, host=host, port=port))
         try:
             _run(settings, order, file, as_json=as_json, browser=not no_browser, stay=not exit_when_done)
         except KeyboardInterrupt as stop:
@@ -129,14 +137,15 @@ def _run(
     browser: bool,
     stay: bool,
 ) -> None:
-    from dangol.engine import open_engine
     from dangol.serve.cli.demo_source import find_source
-    from dangol.serve.server import running
+
+    with patience():
+        from dangol.serve.server import running
 
     logging.getLogger("httpx").setLevel(logging.WARNING)
     source = find_source(file, settings.cache, Path.cwd())
     say(f"Playing {source.words}.")
-    with open_engine(settings) as engine:
+    with engine_on(settings) as engine:
         engine.start()
         with running(
             engine, settings.host, settings.port, settings=settings, simulator_file=source.path

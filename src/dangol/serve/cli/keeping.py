@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from dangol.errors import DangolError, UsageError
-from dangol.serve.cli.app import common, engine_options, settings_of
+from dangol.serve.cli.app import common, engine_on, engine_options, settings_of
 from dangol.serve.cli.looking import reading
 
 __all__ = ["erase", "rejects", "verify"]
@@ -26,25 +26,23 @@ class Unequal(DangolError):
 @click.command()
 @common
 def verify(data: Path | None, as_json: bool) -> None:
-    """Compute every customer anew from the stored lines, by plain batch SQL, and compare.
+    """Compute every customer anew from the stored lines, in plain SQL, and compare.
 
     Works beside a running engine. Exits with 1 if anything differs.
     """
     from dangol.serve.terminal import emit, show
-    from dangol.verifying import verify as compare
+    from dangol.verify import verify as compare
 
-    verdict = compare(settings_of(data).data)
+    found = compare(settings_of(data).data)
     if as_json:
-        emit({"equal": verdict.equal, **dataclasses.asdict(verdict)})
-    elif verdict.equal:
-        show(f"Equal: {verdict.customers:,} customers, computed anew from {verdict.lines:,} lines.")
-    for example in verdict.examples if not as_json else ():
-        show("customer {customer}: {field} is stored as {stored}, computed as {computed}".format(**example))
-    if not verdict.equal:
-        message = (
-            f"{verdict.differences:,} of {verdict.customers:,} customers differ from what their lines give: "
-            "keep the data folder and report it"
-        )
+        emit(dataclasses.asdict(found))
+    elif found.equal:
+        show(f"Equal: {found.customers:,} customers, computed anew from all stored lines.")
+    for row in found.differences if not as_json else ():
+        whose = "the folder" if row["customer"] is None else f"customer {row['customer']}"
+        show(f"{whose}: {row['field']} is stored as {row['stored']}, computed as {row['computed']}")
+    if not found.equal:
+        message = "what is stored differs from what the lines give: keep the data folder and report it"
         raise Unequal(message)
 
 
@@ -98,14 +96,13 @@ def replay_rejects(
 
     A line that is rejected again stays listed and counts as a duplicate of itself.
     """
-    from dangol.engine import open_engine
     from dangol.serve.cli.runs import RunCounts
     from dangol.serve.terminal import counts_table, emit, show
 
     settings = settings_of(data, rules=rules, clock=clock)
     _need_folder(settings.data)
     counts = RunCounts()
-    with open_engine(settings) as engine:
+    with engine_on(settings) as engine:
         counts.add(engine.replay_rejects(list(seqs) or None))
     if as_json:
         emit(counts.as_dict())
@@ -127,7 +124,6 @@ def _need_folder(data: Path) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def erase(customer: str, data: Path | None, as_json: bool, block: bool, yes: bool) -> None:
     """Erase a customer from every file of the data folder. It cannot be undone."""
-    from dangol.engine import open_engine
     from dangol.render import iso
     from dangol.serve.terminal import emit, show
 
@@ -136,7 +132,7 @@ def erase(customer: str, data: Path | None, as_json: bool, block: bool, yes: boo
         found = view.customer(customer)
     if not yes:
         _ask(found)
-    with open_engine(settings) as engine:
+    with engine_on(settings) as engine:
         receipt = engine.erase(customer, block=block)
     fields = dataclasses.asdict(receipt) | {"at": iso(receipt.at)}
     if as_json:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from dangol.serve.cli.app import Interrupted, common, engine_options, settings_of
+from dangol.serve.cli.app import Interrupted, common, engine_on, engine_options, patience, settings_of
 
 if TYPE_CHECKING:
     from dangol.core.schema import LineBlock
@@ -42,14 +42,13 @@ def load(
     A load that was cut off goes on where it stopped; lines that are there already count as duplicates.
     Ends by fitting a first model, if at least 200 customers have a live invoice.
     """
-    from dangol.engine import open_engine
     from dangol.serve.cli.runs import RunCounts, first_fit, in_words, run_report
     from dangol.serve.terminal import counts_table, emit, segments_table, show
 
     settings = settings_of(data, rules=rules, clock=clock)
     sources = [(name, _source(name, encoding)) for name in files]
     counts = RunCounts()
-    with open_engine(settings) as engine:
+    with engine_on(settings) as engine:
         started = time.perf_counter()
         for name, source in sources:
             _load_one(engine, source, name, counts)
@@ -86,7 +85,8 @@ def _load_one(engine: Engine, source: Source, name: str, counts: RunCounts) -> N
 
 
 def _source(name: str, encoding: str) -> Source:
-    from dangol.adapters.files import open_source
+    with patience():
+        from dangol.adapters.files import open_source
 
     if name != "-":
         return open_source(Path(name), encoding=encoding)

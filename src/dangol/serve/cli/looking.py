@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dangol.serve.cli.app import common, moment, segment_option, settings_of
+from dangol.serve.cli.app import common, moment, patience, segment_option, settings_of
 
 if TYPE_CHECKING:
     from dangol.view import View
@@ -23,7 +23,8 @@ FOLLOW_SECONDS = 0.25
 @contextlib.contextmanager
 def reading(data: Path | None) -> Iterator[View]:
     """Open the data folder for reading; the block sees the newest commits."""
-    from dangol.view import View
+    with patience():
+        from dangol.view import View
 
     view = View.open(settings_of(data).data)
     try:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dangol.errors import NotFound
-from dangol.serve.cli.app import common, settings_of
+from dangol.serve.cli.app import common, engine_on, settings_of
 from dangol.serve.cli.looking import reading
 
 if TYPE_CHECKING:
@@ -29,11 +29,10 @@ __all__ = ["fit", "model"]
 )
 def fit(data: Path | None, as_json: bool, promote: bool, seed: int) -> None:
     """Fit a new model on all customers with a live invoice; it stays a candidate without --promote."""
-    from dangol.engine import open_engine
     from dangol.serve.terminal import emit, show
 
     settings = _settings(data)
-    with open_engine(settings) as engine:
+    with engine_on(settings) as engine:
         fitted = engine.fit(promote=False, seed=seed)
         moved = engine.promote(fitted.version) if promote else None
         customers = fitted.fitted_on.customers if fitted.fitted_on else 0
@@ -220,10 +219,9 @@ def rollback_model(data: Path | None, as_json: bool) -> None:
 
 
 def _promote(data: Path | None, as_json: bool, version: int) -> None:
-    from dangol.engine import open_engine
     from dangol.serve.terminal import emit, show
 
-    with open_engine(_settings(data)) as engine:
+    with engine_on(_settings(data)) as engine:
         before = engine.pipeline.book.model.version
         moved = engine.promote(version)
     if as_json:

@@ -90,7 +90,7 @@ def settings_page() -> str:
             WRITTEN,
             "",
             "A setting's value comes from the command's flag, if it has one; else from the environment; else",
-            "from the file `dangol.toml` in the working folder, or the one that `DANGOL_CONFIG` names; else it",
+            "from the file `dangol.toml` in the working folder, or that which `DANGOL_CONFIG` names; else it",
             "is the default.",
             "",
             "| setting | environment | default | what it does |",

@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING
 import click
 
 from dangol.errors import DangolError, UsageError
-from dangol.serve.cli.app import Interrupted, common, engine_options, need_above_zero, say, settings_of
+from dangol.serve.cli.app import (
+    Interrupted,
+    common,
+    engine_on,
+    engine_options,
+    need_above_zero,
+    patience,
+    say,
+    settings_of,
+)
 
 if TYPE_CHECKING:
     from dangol.serve.replay import ReplayProgress
@@ -66,8 +75,8 @@ def serve(
 
     What was acknowledged is durable. With --json, one object with the address is written once it listens.
     """
-    from dangol.engine import open_engine
-    from dangol.serve.server import serve as run
+    with patience():
+        from dangol.serve.server import serve as run
     from dangol.serve.terminal import emit
 
     settings = settings_of(
@@ -84,7 +93,7 @@ def serve(
             emit({"url": url, "data": str(settings.data)})
         say(f"Serving {url} from {settings.data}; Ctrl-C ends.")
 
-    with open_engine(settings) as engine:
+    with engine_on(settings) as engine:
         engine.start()
         run(
             engine, settings.host, settings.port, settings=settings, simulator_file=settings.simulator_file,
