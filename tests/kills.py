@@ -71,7 +71,9 @@ class MortalServer:
         self._zygote.stdout.close()
 
 
-def send_and_kill(folder: Path, bodies: Sequence[bytes], sizes: Sequence[int], *, kills: int, seed: int) -> int:
+def send_and_kill(
+    folder: Path, bodies: Sequence[bytes], sizes: Sequence[int], *, kills: int, seed: int
+) -> int:
     """Send all bodies, again and again while the server has lives left; return how many it lost in all."""
     rng = random.Random(seed)
     server = MortalServer(folder, flush_rows=max(sizes) * 3)

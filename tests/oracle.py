@@ -96,7 +96,9 @@ def states_of(folder: Path) -> dict[str, tuple[Any, ...]]:
     try:
         states, _ = read_states(database, folder)
         ids = [row[0] for row in database.execute("SELECT id FROM customers ORDER BY slot")]
-        countries = [row[0] for row in database.execute("SELECT name FROM countries ORDER BY number")] + [None]
+        countries = [row[0] for row in database.execute("SELECT name FROM countries ORDER BY number")] + [
+            None
+        ]
     finally:
         database.close()
     found = {}
@@ -125,7 +127,12 @@ def ingest(engine: Engine, body: bytes) -> Receipt:
 
 def law_4_holds(counters: dict[str, Any]) -> bool:
     """Events in = accepted + anonymous + rejected + duplicates."""
-    known = counters["accepted"] + counters["anonymous"] + sum(counters["rejected"].values()) + counters["duplicates"]
+    known = (
+        counters["accepted"]
+        + counters["anonymous"]
+        + sum(counters["rejected"].values())
+        + counters["duplicates"]
+    )
     return bool(known == counters["events"])
 
 

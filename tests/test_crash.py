@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from kills import send_and_kill
-from oracle import Line, by_the_book, chunks, engine_on, ingest, law_4_holds, ndjson, some_shop, states_of
 
 from dangol.adapters import local, local_history
 from dangol.engine import Engine
 from dangol.errors import StoreFailed
 from dangol.testing.faults import Crash, DiskFull, Faults, Fuse, installed
 from dangol.verify import verify
+from kills import send_and_kill
+from oracle import Line, by_the_book, chunks, engine_on, ingest, law_4_holds, ndjson, some_shop, states_of
 
 LINES = some_shop(60, customers=6, days=400)
 BATCHES = [ndjson(batch) + b"rubbish %d\n" % place for place, batch in enumerate(chunks(LINES, 12))]
@@ -175,7 +175,9 @@ def test_a_line_log_on_a_real_full_disk_is_a_failed_commit(tmp_path: Path) -> No
 def test_kill_9_at_random_moments_loses_and_doubles_nothing(tmp_path: Path, kills: int) -> None:
     lines = some_shop(500 * kills, customers=25 * kills, days=600)
     parts = chunks(lines, 50)
-    lost = send_and_kill(tmp_path, [ndjson(part) for part in parts], [len(p) for p in parts], kills=kills, seed=kills)
+    lost = send_and_kill(
+        tmp_path, [ndjson(part) for part in parts], [len(p) for p in parts], kills=kills, seed=kills
+    )
     assert lost == kills
     assert states_of(tmp_path) == by_the_book(lines)
     assert verify(tmp_path).differences == []

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from oracle import by_the_book, chunks, engine_on, ingest, law_4_holds, ndjson, some_shop, states_of
 
 from dangol.engine import Engine
 from dangol.testing.garbage import KINDS, garbage_line, mix
 from dangol.verify import verify
+from oracle import by_the_book, chunks, engine_on, ingest, law_4_holds, ndjson, some_shop, states_of
 
 
 def mixed(n: int, size: int) -> Iterator[tuple[bytes, int, int]]:
@@ -71,19 +72,47 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
         yield engine
 
 
-TEXTS = st.text(max_size=12) | st.sampled_from(["1", "-1", "2.5", "1e9", "NaN", "2011-01-01T10:00:00", "C5", "\x00", "\x01erased-0"])
-VALUES = TEXTS | st.integers(-(10**12), 10**12) | st.floats() | st.none() | st.booleans() | st.lists(st.integers(), max_size=2)
-FIELDS = ["EventId", "InvoiceNo", "StockCode", "Description", "Quantity", "InvoiceDate", "UnitPrice", "CustomerID", "Country"]
-GOOD = {"Quantity": 1, "UnitPrice": 2.5, "InvoiceDate": "2011-01-01T10:00:00", "InvoiceNo": "5", "StockCode": "P"}
+TEXTS = st.text(max_size=12) | st.sampled_from(
+    ["1", "-1", "2.5", "1e9", "NaN", "2011-01-01T10:00:00", "C5", "\x00", "\x01erased-0"]
+)
+VALUES = (
+    TEXTS
+    | st.integers(-(10**12), 10**12)
+    | st.floats()
+    | st.none()
+    | st.booleans()
+    | st.lists(st.integers(), max_size=2)
+)
+FIELDS = [
+    "EventId",
+    "InvoiceNo",
+    "StockCode",
+    "Description",
+    "Quantity",
+    "InvoiceDate",
+    "UnitPrice",
+    "CustomerID",
+    "Country",
+]
+GOOD = {
+    "Quantity": 1,
+    "UnitPrice": 2.5,
+    "InvoiceDate": "2011-01-01T10:00:00",
+    "InvoiceNo": "5",
+    "StockCode": "P",
+}
 
 
 @st.composite
 def bodies(draw) -> bytes:
-    import json
-
     rows = draw(st.lists(st.dictionaries(st.sampled_from(FIELDS), VALUES, max_size=4), max_size=6))
-    lines = [json.dumps(GOOD | row, ensure_ascii=draw(st.booleans())).encode("utf-8", "surrogatepass") for row in rows]
-    return b"\n".join([*lines, *draw(st.lists(st.binary(max_size=30).map(lambda b: b.replace(b"\n", b"")), max_size=2))])
+    lines = [
+        json.dumps(GOOD | row, ensure_ascii=draw(st.booleans())).encode("utf-8", "surrogatepass")
+        for row in rows
+    ]
+    return b"\n".join(
+        [*lines, *draw(st.lists(st.binary(max_size=30).map(lambda b: b.replace(b"\n", b"")), max_size=2))]
+    )
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
@@ -98,15 +127,21 @@ def test_any_json_and_any_bytes_are_counted(engine: Engine, body: bytes) -> None
 
 
 def test_after_all_of_it_the_folder_opens_again_and_is_as_computed(tmp_path: Path) -> None:
-    hostile = [
-        {"CustomerID": "\x00"}, {"CustomerID": "\x01erased-0"}, {"CustomerID": "a" * 50_000}, {"Country": "x" * 900_000},
-        {"Country": "\x00"}, {"StockCode": "P\x00"}, {"InvoiceNo": "\U0001f600"}, {"CustomerID": "\u2028"}, {"EventId": ""},
-    ]  # fmt: skip
-    import json
-
-    lines = [json.dumps({"CustomerID": "a", "EventId": f"{n}"} | GOOD | row).encode() for n, row in enumerate(hostile)]
+    changes = {
+        "CustomerID": ["\x00", "\x01erased-0", "a" * 50_000, "\u2028"],
+        "Country": ["x" * 900_000, "\x00"],
+        "StockCode": ["P\x00"],
+        "InvoiceNo": ["\U0001f600"],
+        "EventId": [""],
+    }
+    hostile = [{field: value} for field, values in changes.items() for value in values]
+    lines = [
+        json.dumps({"CustomerID": "a", "EventId": f"{n}"} | GOOD | row).encode()
+        for n, row in enumerate(hostile)
+    ]
     countries = [
-        json.dumps({"CustomerID": f"c{n}", "EventId": f"country-{n}", "Country": f"land-{n}"} | GOOD).encode() for n in range(3000)
+        json.dumps({"CustomerID": f"c{n}", "EventId": f"country-{n}", "Country": f"land-{n}"} | GOOD).encode()
+        for n in range(3000)
     ]
     with engine_on(tmp_path) as engine:
         assert ingest(engine, b"\n".join(lines)).rejected == 0

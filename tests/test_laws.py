@@ -11,13 +11,24 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from oracle import (
-    EPOCH, Line, by_the_book, changes_of, chunks, engine_on, ingest, law_4_holds, ndjson, some_shop, states_of,
-)  # fmt: skip
 
 from dangol.adapters import local, local_history
 from dangol.engine import Engine
 from dangol.verify import verify
+from oracle import (
+    EPOCH,
+    Line,
+    by_the_book,
+    changes_of,
+    chunks,
+    engine_on,
+    ingest,
+    law_4_holds,
+    ndjson,
+    some_shop,
+    states_of,
+)  # fmt: skip
+
 
 def _examples(n: int) -> settings:
     checks = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
@@ -139,7 +150,10 @@ def test_a_conflict_delivered_again_is_a_duplicate(tmp_path: Path) -> None:
 
 
 def test_lines_without_an_event_id_are_known_by_what_they_say(tmp_path: Path) -> None:
-    bare = b'{"InvoiceNo":"1","StockCode":"P","Quantity":%d,"UnitPrice":1,"InvoiceDate":"2011-01-01T10:00:00","CustomerID":"a"}\n'
+    bare = (
+        b'{"InvoiceNo":"1","StockCode":"P","Quantity":%d,"UnitPrice":1,'
+        b'"InvoiceDate":"2011-01-01T10:00:00","CustomerID":"a"}\n'
+    )
     with engine_on(tmp_path) as engine:
         receipt = ingest(engine, bare % 1 + bare % 2 + bare % 1)
         assert (receipt.accepted, receipt.duplicates) == (2, 1)
@@ -187,7 +201,9 @@ def test_a_replay_cut_anywhere_between_a_customers_moments_has_the_same_changes(
 
 @_examples(6)
 @given(st.integers(0, 10_000), st.integers(1, 60))
-def test_however_a_replay_is_cut_changes_form_chains_that_end_in_the_same_segments(seed: int, size: int) -> None:
+def test_however_a_replay_is_cut_changes_form_chains_that_end_in_the_same_segments(
+    seed: int, size: int
+) -> None:
     lines = some_shop(60, seed=seed, customers=5, days=900)
     ends = []
     for batches in (_moments(lines), chunks(lines, size)):
@@ -229,11 +245,16 @@ def test_submit_gives_every_sender_its_own_receipt(tmp_path: Path) -> None:
     lines = some_shop(400)
     with engine_on(tmp_path) as engine:
         engine.start()
-        waiting = [engine.submit(ndjson(batch) + b"nonsense %d\n" % place) for place, batch in enumerate(chunks(lines, 7))]
+        waiting = [
+            engine.submit(ndjson(batch) + b"nonsense %d\n" % place)
+            for place, batch in enumerate(chunks(lines, 7))
+        ]
         receipts = [future.result(20) for future in waiting]
         engine.stop()
         counts = [7] * 57 + [1]
         assert [r.accepted + r.anonymous for r in receipts] == counts
-        assert [[(x.line, x.reason) for x in r.rejects] for r in receipts] == [[(n + 1, "not_json")] for n in counts]
+        assert [[(x.line, x.reason) for x in r.rejects] for r in receipts] == [
+            [(n + 1, "not_json")] for n in counts
+        ]
         assert states_of(tmp_path) == by_the_book(lines)
         assert _everything(engine)["events"] == 400 + 58

@@ -12,14 +12,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from kills import send_and_kill
-from oracle import Line, by_the_book, engine_on, ingest, law_4_holds, states_of
 
 from dangol.adapters.files import open_source
 from dangol.adapters.ndjson_write import to_ndjson
 from dangol.serve.server import running
 from dangol.verify import verify
 from dangol.view import View
+from kills import send_and_kill
+from oracle import Line, by_the_book, engine_on, ingest, law_4_holds, states_of
 
 pytestmark = pytest.mark.real_data
 States = dict[str, tuple[Any, ...]]
@@ -100,7 +100,9 @@ def test_whoever_cancelled_everything_is_no_regular(loaded: Path) -> None:
     assert (second["frequency"], second["monetary"]) == (1, 2.90)
 
 
-def test_every_customer_equals_an_independent_computation_to_the_last_penny(loaded: Path, expected: States) -> None:
+def test_every_customer_equals_an_independent_computation_to_the_last_penny(
+    loaded: Path, expected: States
+) -> None:
     assert len(expected) == 4_371
     assert states_of(loaded) == expected
 
@@ -141,7 +143,9 @@ def test_loading_the_file_again_changes_nothing(
     assert states_of(folder) == expected
 
 
-def test_an_interrupted_load_goes_on_where_it_stopped(real_data: Path, tmp_path: Path, expected: States) -> None:
+def test_an_interrupted_load_goes_on_where_it_stopped(
+    real_data: Path, tmp_path: Path, expected: States
+) -> None:
     receipts = []
 
     def stop_after(n: int) -> Any:
@@ -163,7 +167,9 @@ def test_an_interrupted_load_goes_on_where_it_stopped(real_data: Path, tmp_path:
     assert states_of(tmp_path) == expected
 
 
-def test_rows_shuffled_and_sent_twice_give_the_same_states(table: pa.Table, tmp_path: Path, expected: States) -> None:
+def test_rows_shuffled_and_sent_twice_give_the_same_states(
+    table: pa.Table, tmp_path: Path, expected: States
+) -> None:
     with engine_on(tmp_path) as engine:
         for seed in (1, 2):
             for body in bodies(shuffled(table, seed), 50_000):
@@ -188,7 +194,9 @@ def test_small_batches_give_the_same_states(
 
 
 @pytest.mark.slow
-def test_batches_of_seven_of_the_whole_file_give_the_same_states(table: pa.Table, tmp_path: Path, expected: States) -> None:
+def test_batches_of_seven_of_the_whole_file_give_the_same_states(
+    table: pa.Table, tmp_path: Path, expected: States
+) -> None:
     with engine_on(tmp_path) as engine:
         for body in bodies(table, 7):
             ingest(engine, body)
@@ -199,9 +207,14 @@ def test_over_http_the_states_are_the_same(table: pa.Table, expected: States, tm
     rows, states = some_of(table, expected, 150)
     with engine_on(tmp_path) as engine:
         engine.start()
-        with running(engine, settings=engine.settings) as url, httpx.Client(base_url=url, timeout=20) as client:
+        with (
+            running(engine, settings=engine.settings) as url,
+            httpx.Client(base_url=url, timeout=20) as client,
+        ):
             for body in bodies(shuffled(rows, 4), 500):
-                answer = client.post("/v1/events", content=body, headers={"Content-Type": "application/x-ndjson"})
+                answer = client.post(
+                    "/v1/events", content=body, headers={"Content-Type": "application/x-ndjson"}
+                )
                 assert answer.status_code in (200, 207)
             told = client.get("/v1/customers/16446").json()
             assert (told["frequency"], told["monetary"]) == (1, 2.9)

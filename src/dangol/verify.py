@@ -72,7 +72,11 @@ def verify(folder: Path, *, memory_mb: int = 512) -> Verification:
     """
     stored = _read(folder)
     with tempfile.TemporaryDirectory(prefix="dangol-verify-") as scratch:
-        config = {"memory_limit": f"{memory_mb}MB", "temp_directory": scratch, "preserve_insertion_order": False}
+        config = {
+            "memory_limit": f"{memory_mb}MB",
+            "temp_directory": scratch,
+            "preserve_insertion_order": False,
+        }
         with duckdb.connect(str(Path(scratch) / "verify.duckdb"), config=config) as sql:
             _bring_in(sql, folder, stored)
             differences = [*_of_states(sql), *_of_names(sql)]
@@ -109,7 +113,9 @@ def _read_at_once(database: sqlite3.Connection, folder: Path, *, must: bool) -> 
 
 
 def _read_within(database: sqlite3.Connection, folder: Path) -> _Stored:
-    last = database.execute("SELECT log_end, clock, counters FROM commits ORDER BY seq DESC LIMIT 1").fetchone()
+    last = database.execute(
+        "SELECT log_end, clock, counters FROM commits ORDER BY seq DESC LIMIT 1"
+    ).fetchone()
     states, _ = read_states(database, folder)
     version, card = database.execute("SELECT version, card FROM models WHERE status = 'live'").fetchone()
     ids = database.execute("SELECT id FROM customers ORDER BY slot").fetchall()
@@ -218,7 +224,9 @@ def _of_segments(stored: _Stored) -> list[Difference]:
     ):  # fmt: skip
         wrong = np.flatnonzero((states[name] != computed) & (states["alive"] == 1))[:_SHOWN]
         differences += [
-            _difference(stored.ids[slot], name, _shown(name, states[name][slot]), _shown(name, computed[slot]))
+            _difference(
+                stored.ids[slot], name, _shown(name, states[name][slot]), _shown(name, computed[slot])
+            )
             for slot in wrong.tolist()
         ]
     return differences

@@ -60,7 +60,10 @@ def _joined(kind, parts):
     return kind(
         **{
             f.name: np.concatenate(
-                [np.empty(0, np.uint64 if f.name in unsigned else np.int64), *(getattr(p, f.name) for p in parts)]
+                [
+                    np.empty(0, np.uint64 if f.name in unsigned else np.int64),
+                    *(getattr(p, f.name) for p in parts),
+                ]
             )
             for f in fields(kind)
         }
@@ -134,10 +137,19 @@ def by_the_book(lines: list[Line]) -> dict[int, tuple]:
 
 def as_read(states) -> dict[int, tuple]:
     names = states.dtype.names[:11]
-    order = (
-        "lines monetary frequency last_purchase_at first_line_at last_line_at last_cancel_at "
-        "cancels_matched cancels_partly cancels_unmatched country"
-    ).split()
+    order = [
+        "lines",
+        "monetary",
+        "frequency",
+        "last_purchase_at",
+        "first_line_at",
+        "last_line_at",
+        "last_cancel_at",
+        "cancels_matched",
+        "cancels_partly",
+        "cancels_unmatched",
+        "country",
+    ]
     assert set(order) == set(names)
     return {slot: tuple(int(row[name]) for name in order) for slot, row in enumerate(states) if row["lines"]}
 
@@ -176,7 +188,9 @@ def test_any_order_and_any_split_equal_the_definitions(lines: list[Line], data) 
 
 
 def test_a_whole_order_cancelled_minutes_later_leaves_no_frequency_and_no_money() -> None:
-    states = fold_batches([[Line(1, 0, 0, 1, 10, 74215, 1_040_000, 0)], [Line(2, 0, 0, 11, 16, -74215, 1_040_000, 0)]])
+    states = fold_batches(
+        [[Line(1, 0, 0, 1, 10, 74215, 1_040_000, 0)], [Line(2, 0, 0, 11, 16, -74215, 1_040_000, 0)]]
+    )
     assert (states[0]["frequency"], states[0]["monetary"], states[0]["last_purchase_at"]) == (0, 0, NEVER)
 
 

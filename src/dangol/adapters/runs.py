@@ -217,7 +217,8 @@ def _split_keys(runs: Sequence[_Run], total: int) -> list[np.uint64 | None]:
 
 def _sorted(rows: Rows) -> Rows:
     """Return rows in order of key; rows of one key in any order."""
-    return kernel.gather(rows, np.argsort(np.ascontiguousarray(rows[:, 0])))
+    ordered: Rows = kernel.gather(rows, np.argsort(np.ascontiguousarray(rows[:, 0])))
+    return ordered
 
 
 class _Writer:

@@ -62,4 +62,5 @@ class DueQueue:
             found.append(touched)
         slots = np.unique(np.concatenate(found))
         moments = next_change_at[slots]
-        return slots[(moments != NEVER) & (moments <= until)]
+        due: Int64 = slots[(moments != NEVER) & (moments <= until)]
+        return due

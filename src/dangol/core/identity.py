@@ -52,6 +52,8 @@ def hash_columns(columns: Iterable[pa.Array | Int64], n: int, seed: int = 0) -> 
         if isinstance(column, np.ndarray):
             _mix_numbers(np.ascontiguousarray(column, np.int64), first, second)
         else:
+            if column.null_count:
+                column = column.fill_null("")  # a null may hide bytes, as where a column was masked
             offsets, text = text_view(column)
             _mix_texts(offsets, text, first, second)
     _finish(first, second)
@@ -61,7 +63,7 @@ def hash_columns(columns: Iterable[pa.Array | Int64], n: int, seed: int = 0) -> 
 def hex_ids(prefix: str, hashes: Hash128) -> pa.Array:
     """Return `prefix` and 32 hexadecimal digits for each hash, as a string column."""
     n = len(hashes[0])
-    words = np.stack([hashes[0].astype(">u8"), hashes[1].astype(">u8")], axis=1)
+    words = np.stack(hashes, axis=1).astype(">u8")
     octets = np.frombuffer(words.tobytes(), np.uint8).reshape(n, 16)
     digits = np.frombuffer(b"0123456789abcdef", np.uint8)
     text = np.empty((n, len(prefix) + 32), np.uint8)

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
@@ -27,10 +27,12 @@ __all__ = [
     "segments_table",
     "show",
     "table",
+    "wide",
 ]
 
 COLOURS = {"vip": "magenta", "dormant": "yellow", "mid": "cyan", "low": "blue", "none": "bright_black"}
 PIPED_WIDTH = 200
+WIDE = 105
 
 Advance = Callable[[int, int | None], None]
 
@@ -107,12 +109,13 @@ def progress_bars() -> Iterator[Callable[[str, str], Advance]]:
 
 
 def table(*columns: str, title: str | None = None, right: Sequence[str] = ()) -> Table:
-    """Return an empty table; the columns named in `right` hold numbers."""
+    """Return an empty table; the columns named in `right` hold numbers; only the last one may wrap."""
     made = Table(
         title=title, title_justify="left", title_style="bold", header_style="dim", box=None, pad_edge=False
     )
-    for column in columns:
-        made.add_column(column, justify="right" if column in right else "left", no_wrap=column in right)
+    for place, column in enumerate(columns):
+        justify: JustifyMethod = "right" if column in right else "left"
+        made.add_column(column, justify=justify, no_wrap=column in right or place < len(columns) - 1)
     return made
 
 
@@ -131,25 +134,32 @@ def segment_text(name: str | None) -> Text:
     return Text("-" if name is None else name, style=COLOURS.get(name or "", ""))
 
 
+def wide() -> bool:
+    """Tell whether there is room for more than what is needed."""
+    return screen().width >= WIDE
+
+
 def segments_table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """Return sizes, money and the median customer of each segment."""
+    """Return sizes, money and the median customer of each segment; names too, where there is room."""
     numbers = (
         "customers",
         "share",
         "monetary",
-        "of all money",
-        "median days",
-        "median invoices",
-        "median spent",
+        "of all",
+        "median\ndays",
+        "median\ninvoices",
+        "median\nspent",
     )
-    made = table("segment", "name", *numbers, title="Segments", right=numbers)
+    named = ["name"] if wide() else []
+    made = table("segment", *named, *numbers, title="Segments", right=numbers)
     for row in rows:
+        name = [f"{row['name_en']} · {row['name_ko']}"] if named else []
         made.add_row(
             segment_text(row["segment"]),
-            f"{row['name_en']} · {row['name_ko']}",
+            *name,
             f"{row['customers']:,}",
             f"{row['share']:.1%}",
-            amount(row["monetary"]),
+            amount(row["monetary"], 0),
             f"{row['monetary_share']:.1%}",
             amount(row["recency_days_median"], 1),
             amount(row["frequency_median"], 1),
@@ -159,18 +169,25 @@ def segments_table(rows: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def changes_table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """Return who moved, when and why."""
+    """Return who moved, when and why, one a line: what does not fit is cut."""
     made = table("seq", "at", "customer", "before", "after", "why", right=("seq",))
     for row in rows:
-        events = row["events"]
-        named = (
-            f": {events[0]}" + (f" and {len(events) - 1} more" if len(events) > 1 else "") if events else ""
-        )
         made.add_row(
-            str(row["seq"]), day(row["at"]), row["customer"] or "(erased)",
-            segment_text(row["before"]), segment_text(row["after"]), row["cause"] + named,
-        )  # fmt: skip
+            str(row["seq"]),
+            day(row["at"]),
+            row["customer"] or "(erased)",
+            segment_text(row["before"]),
+            segment_text(row["after"]),
+            Text(_why(row), no_wrap=True, overflow="ellipsis"),
+        )
     return made
+
+
+def _why(row: Mapping[str, Any]) -> str:
+    events = row["events"]
+    if not events:
+        return str(row["cause"])
+    return f"{len(events)} line{'s' if len(events) > 1 else ''}, {events[0]}"
 
 
 def counts_table(result: Mapping[str, Any]) -> Table:

@@ -25,6 +25,7 @@ __all__ = [
     "common",
     "engine_on",
     "engine_options",
+    "load_kernels",
     "moment",
     "need_above_zero",
     "patience",
@@ -110,10 +111,17 @@ def patience() -> Iterator[None]:
         timer.cancel()
 
 
+def load_kernels() -> None:
+    """Import all that compiles, in one go."""
+    with patience():
+        import dangol.adapters.files
+        import dangol.engine  # noqa: F401
+
+
 def engine_on(settings: Settings) -> Engine:
     """Open the engine, the only writer, on the data folder of `settings`."""
-    with patience():
-        from dangol.engine import open_engine
+    load_kernels()
+    from dangol.engine import open_engine
 
     return open_engine(settings)
 

@@ -21,8 +21,8 @@ from dangol.serve.cli.app import (
     common,
     engine_on,
     engine_options,
+    load_kernels,
     need_above_zero,
-    patience,
     say,
     settings_of,
 )
@@ -137,10 +137,9 @@ def _run(
     browser: bool,
     stay: bool,
 ) -> None:
+    load_kernels()
     from dangol.serve.cli.demo_source import find_source
-
-    with patience():
-        from dangol.serve.server import running
+    from dangol.serve.server import running
 
     logging.getLogger("httpx").setLevel(logging.WARNING)
     source = find_source(file, settings.cache, Path.cwd())

@@ -19,7 +19,7 @@ from dangol.serve.terminal import COLOURS, amount, changes_table, day, screen
 
 __all__ = ["DemoScreen", "Moment", "show_while"]
 
-BAR_WIDTH = 40
+BAR_WIDTH = 30
 SECONDS_PER_LINE = 5.0
 
 
@@ -98,19 +98,17 @@ class _Drawn:
         )
         head.add_row(
             Text("rate", style="dim"), f"{simulator['lines_per_second']:,.0f} lines a second",
-            f"delay p99 {amount(status['delay_p99_ms'], 1)} ms from handed in to durable",
+            f"delay p99 {amount(status['delay_p99_ms'], 1)} ms until durable",
         )  # fmt: skip
         head.add_row(
             Text("shop time", style="dim"), day(status["clock"]),
-            f"{status['customers']:,} customers, {status['live_customers']:,} with a live invoice",
+            f"{status['customers']:,} customers, {status['live_customers']:,} live",
         )  # fmt: skip
         model = status["model"]
         judged = (
             "the starting model" if model["starting"] else f"model {model['version']}, fitted on this shop"
         )
-        head.add_row(
-            Text("judged by", style="dim"), judged, f"{status['changes']:,} changes of segment so far"
-        )
+        head.add_row(Text("judged by", style="dim"), judged, f"{status['changes']:,} changes of segment")
         head.add_row(Text("page", style="dim"), Text(self.url, style="underline"), "Ctrl-C ends")
         return head
 

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from dangol.errors import DangolError, UsageError
-from dangol.serve.cli.app import common, engine_on, engine_options, settings_of
+from dangol.serve.cli.app import common, engine_on, engine_options, load_kernels, patience, settings_of
 from dangol.serve.cli.looking import reading
 
 __all__ = ["erase", "rejects", "verify"]
@@ -31,7 +31,9 @@ def verify(data: Path | None, as_json: bool) -> None:
     Works beside a running engine. Exits with 1 if anything differs.
     """
     from dangol.serve.terminal import emit, show
-    from dangol.verify import verify as compare
+
+    with patience():
+        from dangol.verify import verify as compare
 
     found = compare(settings_of(data).data)
     if as_json:
@@ -99,6 +101,7 @@ def replay_rejects(
     from dangol.serve.cli.runs import RunCounts
     from dangol.serve.terminal import counts_table, emit, show
 
+    load_kernels()
     settings = settings_of(data, rules=rules, clock=clock)
     _need_folder(settings.data)
     counts = RunCounts()
@@ -127,6 +130,7 @@ def erase(customer: str, data: Path | None, as_json: bool, block: bool, yes: boo
     from dangol.render import iso
     from dangol.serve.terminal import emit, show
 
+    load_kernels()
     settings = settings_of(data)
     with reading(data) as view:
         found = view.customer(customer)

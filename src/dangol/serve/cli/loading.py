@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from dangol.serve.cli.app import Interrupted, common, engine_on, engine_options, patience, settings_of
+from dangol.serve.cli.app import Interrupted, common, engine_on, engine_options, load_kernels, settings_of
 
 if TYPE_CHECKING:
     from dangol.core.schema import LineBlock
@@ -45,6 +45,7 @@ def load(
     from dangol.serve.cli.runs import RunCounts, first_fit, in_words, run_report
     from dangol.serve.terminal import counts_table, emit, segments_table, show
 
+    load_kernels()
     settings = settings_of(data, rules=rules, clock=clock)
     sources = [(name, _source(name, encoding)) for name in files]
     counts = RunCounts()
@@ -85,8 +86,7 @@ def _load_one(engine: Engine, source: Source, name: str, counts: RunCounts) -> N
 
 
 def _source(name: str, encoding: str) -> Source:
-    with patience():
-        from dangol.adapters.files import open_source
+    from dangol.adapters.files import open_source
 
     if name != "-":
         return open_source(Path(name), encoding=encoding)

@@ -88,21 +88,25 @@ def _show_customer(row: Mapping[str, Any], moves: list[dict[str, Any]]) -> None:
 
 
 def _show_page(page: Mapping[str, Any]) -> None:
-    from dangol.serve.terminal import amount, day, segment_text, show, table
+    from dangol.serve.terminal import amount, day, segment_text, show, table, wide
 
-    numbers = ("recency days", "frequency", "monetary")
-    made = table("customer", "segment", *numbers, "last purchase", "next change", "country", right=numbers)
+    numbers = ("days", "invoices", "spent")
+    more = ["country"] if wide() else []
+    made = table("customer", "segment", *numbers, "last bought", "next change", *more, right=numbers)
     for row in page["customers"]:
-        turns = f"{row['next_segment']} on {day(row['next_change_at'])}" if row["next_change_at"] else "-"
+        turns = (
+            f"{row['next_segment']} on {day(row['next_change_at'])[:10]}" if row["next_change_at"] else "-"
+        )
+        country = [row["country"] or "-"] if more else []
         made.add_row(
             row["customer"],
             segment_text(row["segment"]),
             amount(row["recency_days"], 1),
             f"{row['frequency']:,}",
             amount(row["monetary"]),
-            day(row["last_purchase_at"]),
+            day(row["last_purchase_at"])[:10],
             turns,
-            row["country"] or "-",
+            *country,
         )
     show(made)
     if page["next"]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dangol.errors import NotFound
-from dangol.serve.cli.app import common, engine_on, settings_of
+from dangol.serve.cli.app import common, engine_on, load_kernels, settings_of
 from dangol.serve.cli.looking import reading
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ def fit(data: Path | None, as_json: bool, promote: bool, seed: int) -> None:
 
 
 def _settings(data: Path | None) -> Any:
+    load_kernels()
     from dangol.view import View
 
     settings = settings_of(data)

@@ -17,8 +17,8 @@ from dangol.serve.cli.app import (
     common,
     engine_on,
     engine_options,
+    load_kernels,
     need_above_zero,
-    patience,
     say,
     settings_of,
 )
@@ -75,8 +75,8 @@ def serve(
 
     What was acknowledged is durable. With --json, one object with the address is written once it listens.
     """
-    with patience():
-        from dangol.serve.server import serve as run
+    load_kernels()
+    from dangol.serve.server import serve as run
     from dangol.serve.terminal import emit
 
     settings = settings_of(
@@ -120,6 +120,7 @@ def replay(
     A request that finds no answer is sent again; event ids make that safe. The server's key is read from
     DANGOL_API_KEY.
     """
+    load_kernels()
     from dangol.adapters.files import open_source
     from dangol.serve.replay import replay as run
     from dangol.serve.terminal import emit, progress_bars, show
