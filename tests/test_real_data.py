@@ -112,6 +112,26 @@ def test_verify_says_equal(loaded: Path) -> None:
     assert (found.differences, found.equal, found.customers) == ([], True, 4_371)
 
 
+def test_a_fitted_model_judges_everybody_anew_in_one_commit(loaded: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(loaded, tmp_path / "copy")
+    with engine_on(folder) as engine:
+        seq = engine.latest_change()
+        model = engine.fit(promote=True)
+        moved = engine.view.changes(after=seq, limit=10_000)
+        assert moved
+        assert {(change["cause"], change["model"]) for change in moved} == {("model", model.version)}
+        assert verify(folder).differences == []
+        told = engine.view.export()
+        engine.promote(0)
+        assert verify(folder).differences == []
+        engine.promote(model.version)
+        assert engine.view.export().equals(told)
+    with engine_on(folder) as engine:
+        assert engine.pipeline.book.model.version == model.version
+        assert engine.view.export().equals(told)
+    assert verify(folder).differences == []
+
+
 def test_verify_names_what_was_tampered_with(loaded: Path, tmp_path: Path, lines: list[Line]) -> None:
     with engine_on(tmp_path) as engine:
         ingest(engine, b"".join(line.as_json() + b"\n" for line in lines[:500]))

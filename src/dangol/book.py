@@ -6,8 +6,6 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from dangol.adapters.local import LocalStore, read_states
 from dangol.adapters.numbering import Numbering
 from dangol.core.due import DueQueue

@@ -1,11 +1,12 @@
 """One micro-batch, from lines as they came to a durable commit.
 
-    prepare: cleanse the block, name and mark its lines           (touches no state; may run ahead)
-    step:    dedupe -> number -> fold -> score -> store -> apply  (one batch at a time)
+prepare: cleanse the block, name and mark its lines           (touches no state; may run ahead)
+step:    dedupe -> number -> fold -> score -> store -> apply  (one batch at a time)
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,7 +19,16 @@ from dangol.adapters.local import ChangeRows, Commit, LocalStore, Reject
 from dangol.adapters.local_history import LocalHistory, invoice_hash, invoice_rows
 from dangol.book import Book, Totals
 from dangol.core.changes import CAUSES, Moves, Span, moves_by_time, moves_of_touched
-from dangol.core.dedupe import CONFLICT, DUPLICATE, NEW, Marks, judge, mark_lines, mark_rejects, with_event_ids
+from dangol.core.dedupe import (
+    CONFLICT,
+    DUPLICATE,
+    NEW,
+    Marks,
+    judge,
+    mark_lines,
+    mark_rejects,
+    with_event_ids,
+)
 from dangol.core.fold import Facts, empty_states, fold
 from dangol.core.identity import UInt64, hash_columns
 from dangol.core.schema import NEVER, Int64, LineBlock, States
@@ -68,6 +78,7 @@ class Pipeline:
     def __init__(self, store: LocalStore, rules: SqlEngine, wall: Clock, *, event_clock: bool, max_ahead_hours: int) -> None:
         self.store = store
         self._rules = rules
+        self._cleansing = threading.Lock()
         self._wall = wall
         self._event_clock = event_clock
         self._max_ahead = max_ahead_hours * _HOUR
@@ -94,7 +105,8 @@ class Pipeline:
 
     def prepare(self, block: LineBlock) -> Prepared:
         """Cleanse a block; safe beside `step`, for it reads no state."""
-        cleansed = self._rules.cleanse(block)
+        with self._cleansing:  # a sender's body and a replay of rejects may come at the same moment
+            cleansed = self._rules.cleanse(block)
         found = cleansed.rejects
         rejects = list(zip(found.row.tolist(), found.reason, found.field, strict=True))
         lines = cleansed.lines

@@ -20,7 +20,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from dangol.adapters.line_log import STORED, LineLog
+from dangol.adapters.line_log import STORED
 from dangol.adapters.local import connect_reader, read_states
 from dangol.core.decay import outlook
 from dangol.core.features import Rfm
@@ -78,12 +78,21 @@ def verify(folder: Path, *, memory_mb: int = 512) -> Verification:
             "preserve_insertion_order": False,
         }
         with duckdb.connect(str(Path(scratch) / "verify.duckdb"), config=config) as sql:
-            _bring_in(sql, folder, stored)
-            differences = [*_of_states(sql), *_of_names(sql)]
-            rows, anonymous = sql.execute("SELECT rows, anonymous FROM log_totals").fetchall()[0]
+            try:
+                _bring_in(sql, folder, stored)
+                differences = [*_of_states(sql), *_of_names(sql)]
+                rows, anonymous = sql.execute("SELECT rows, anonymous FROM log_totals").fetchall()[0]
+            except (duckdb.Error, pa.ArrowException, OSError) as cause:
+                message = _cannot(cause)
+                raise FolderDamaged(message) from cause
     differences += [*_of_counters(stored, rows, anonymous), *_of_segments(stored), *_of_changes(stored)]
     alive = int((stored.states["alive"] == 1).sum())
     return Verification(equal=not differences, customers=alive, differences=differences[:_SHOWN])
+
+
+def _cannot(cause: Exception) -> str:
+    reason = str(cause).splitlines()[0]
+    return f"the lines cannot be worked through ({reason}): restore lines.arrows, or make room for temporary files"
 
 
 def _read(folder: Path) -> _Stored:
@@ -137,22 +146,22 @@ def _read_within(database: sqlite3.Connection, folder: Path) -> _Stored:
 
 def _bring_in(sql: duckdb.DuckDBPyConnection, folder: Path, stored: _Stored) -> None:
     """Copy the lines into DuckDB's own file, and both kinds of states beside them."""
-    log = LineLog(folder / "lines.arrows", writer=False)
-    try:
-        sql.register("log", pa.RecordBatchReader.from_batches(STORED, _batches(log, stored.log_end)))
-        for statement in LINES:
-            sql.execute(statement)
-        sql.unregister("log")
-    finally:
-        log.close()
+    batches = _batches(folder / "lines.arrows", stored.log_end)
+    sql.register("log", pa.RecordBatchReader.from_batches(STORED, batches))
+    for statement in LINES:
+        sql.execute(statement)
+    sql.unregister("log")
     sql.execute(MATCHED)
     sql.execute(COMPUTED)
     sql.register("stored", _stored_table(stored))
 
 
-def _batches(log: LineLog, end: int) -> Iterator[pa.RecordBatch]:
-    for _, batch in log.batches(log.begin, end):
-        yield batch
+def _batches(path: Path, end: int) -> Iterator[pa.RecordBatch]:
+    """Read the log front to back up to its committed length; not by a map, whose pages would count as ours."""
+    with pa.OSFile(str(path)) as file:
+        pa.ipc.read_message(file)  # the schema
+        while file.tell() < end:
+            yield pa.ipc.read_record_batch(pa.ipc.read_message(file), STORED)
 
 
 def _stored_table(stored: _Stored) -> pa.Table:
@@ -194,7 +203,7 @@ def _of_names(sql: duckdb.DuckDBPyConnection) -> list[Difference]:
     """Return lines that stand under another customer's number."""
     found = sql.execute(
         "SELECT s.id, c.customer FROM stored s JOIN computed c ON s.slot = c.slot"
-        f" WHERE s.id IS DISTINCT FROM c.customer OR c.customers <> 1 ORDER BY ALL LIMIT {_SHOWN}"
+        f" WHERE s.id IS DISTINCT FROM c.customer OR c.customer <> c.other ORDER BY ALL LIMIT {_SHOWN}"
     ).fetchall()
     return [_difference(stored, "customer", stored, computed) for stored, computed in found]
 

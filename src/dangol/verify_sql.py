@@ -64,7 +64,7 @@ CREATE TABLE computed AS
 WITH sums AS (
     SELECT slot, count(*) AS lines, sum(quantity::HUGEINT * unit_price) AS monetary,
         min(moment) AS first_line_at, max(moment) AS last_line_at, max(moment) FILTER (quantity < 0) AS last_cancel_at,
-        min(customer) AS customer, count(DISTINCT customer) AS customers
+        min(customer) AS customer, max(customer) AS other
     FROM lines GROUP BY slot
 ), places AS (
     SELECT l.slot, max(l.country) AS country
@@ -84,7 +84,7 @@ WITH sums AS (
         count(*) FILTER (matched = 0) AS cancels_unmatched
     FROM matched WHERE quantity < 0 GROUP BY slot
 )
-SELECT s.slot, s.customer, s.customers, s.lines, s.monetary, coalesce(v.frequency, 0) AS frequency,
+SELECT s.slot, s.customer, s.other, s.lines, s.monetary, coalesce(v.frequency, 0) AS frequency,
     v.last_purchase_at, s.first_line_at, s.last_line_at, s.last_cancel_at,
     coalesce(k.cancels_matched, 0) AS cancels_matched, coalesce(k.cancels_partly, 0) AS cancels_partly,
     coalesce(k.cancels_unmatched, 0) AS cancels_unmatched, p.country

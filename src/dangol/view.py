@@ -22,6 +22,7 @@ from dangol.core.model_card import Model, from_json
 from dangol.core.schema import MICROS, NEVER, SEGMENTS, STATE, Int64, States
 from dangol.core.score import score_rfm
 from dangol.errors import FolderDamaged, NotFound, UsageError
+from dangol.memory import settle
 from dangol.render import EXPORT, SEGMENT_NAMES, iso, rounded, segment_place
 from dangol.status import segment_totals
 
@@ -51,6 +52,7 @@ class View:
     @classmethod
     def open(cls, folder: Path) -> View:
         """Open the data of `folder`; raises NotFound, FolderTooNew, FolderDamaged."""
+        settle()
         return cls(folder, connect_reader(folder))
 
     def close(self) -> None:

@@ -190,6 +190,14 @@ def test_a_damaged_folder_is_refused_in_one_line_and_kept_as_it_is(folder: Path,
         assert log.read_bytes()[: len(kept)] == kept
 
 
+@pytest.mark.parametrize("damage", [lose_log, spoil_log, lose_snapshot, shorten_snapshot, damage_database])
+def test_readers_of_a_damaged_folder_are_told_in_one_line(folder: Path, damage) -> None:
+    damage(folder)
+    with pytest.raises(FolderDamaged) as caught:
+        verify(folder)
+    assert "\n" not in str(caught.value)
+
+
 def test_lines_behind_the_committed_length_are_forgotten(folder: Path) -> None:
     with (folder / "lines.arrows").open("ab") as file:
         file.write(b"torn" * 1000)

@@ -26,7 +26,7 @@ from dangol.adapters.local_schema import FORMAT, TABLES
 from dangol.adapters.runs import RunFile
 from dangol.core.fold import empty_states
 from dangol.core.identity import UInt64
-from dangol.core.schema import NEVER, STATE, Int64, States
+from dangol.core.schema import STATE, Int64, States
 from dangol.errors import FolderDamaged, FolderInUse, FolderTooNew, NotFound, StoreFailed
 
 __all__ = ["ChangeRows", "Commit", "LocalStore", "Reject", "connect_reader", "read_states"]
@@ -127,7 +127,7 @@ class LocalStore:
 
     def _create(self) -> None:
         log = self.folder / "lines.arrows"
-        if log.exists() and log.stat().st_size > 1 << 12:
+        if log.exists() and log.stat().st_size > 1 << 10:  # more than its schema
             message = f"{self.folder} has a {log.name} but no tables in dangol.db: restore the data folder from a copy"
             raise FolderDamaged(message)
         self.database.executescript("BEGIN;" + TABLES)

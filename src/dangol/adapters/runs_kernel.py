@@ -130,27 +130,30 @@ def first_places(keys, rows, fences):  # type: ignore[no-untyped-def]
 def find_in_run(keys, rows, fences, bloom):  # type: ignore[no-untyped-def]
     """Return (place in keys, row) of the rows of a run with one of `keys`."""
     words = np.uint64(len(bloom))
+    maybe = np.empty(len(keys), np.int64)  # few pass the filter, so little of these is ever touched
     begins = np.empty(len(keys), np.int64)
-    ends = np.zeros(len(keys), np.int64)
+    ends = np.empty(len(keys), np.int64)
+    passed = 0
     count = 0
     for i in range(len(keys)):
         h = _mix(keys[i])
         bits = _bits(h)
-        begins[i] = 0
         if bloom[np.int64((h >> np.uint64(32)) * words >> np.uint64(32))] & bits != bits:
             continue
         at = _first(keys[i], rows, fences)
-        begins[i] = at
+        maybe[passed] = i
+        begins[passed] = at
         while at < len(rows) and rows[at, 0] == keys[i]:
             at += 1
-        ends[i] = at
-        count += max(np.int64(0), at - begins[i])
+        ends[passed] = at
+        count += at - begins[passed]
+        passed += 1
     places = np.empty(count, np.int64)
     found = np.empty((count, rows.shape[1]), np.uint64)
     count = 0
-    for i in range(len(keys) if len(places) else 0):
-        for at in range(begins[i], ends[i]):
-            places[count] = i
+    for j in range(passed):
+        for at in range(begins[j], ends[j]):
+            places[count] = maybe[j]
             found[count] = rows[at]
             count += 1
     return places, found

@@ -20,7 +20,7 @@ __all__ = ["bench"]
         "allow_interspersed_args": False,
     },
 )
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[CASE]...")
 @click.pass_context
 def bench(context: click.Context, arguments: tuple[str, ...]) -> None:
     """Measure, side by side with the machine's limits; `dangol bench --help` lists the cases."""

@@ -68,7 +68,7 @@ def first_fit(engine: Engine) -> None:
     try:
         model = engine.fit(promote=True)
     except FitRefused as refused:
-        say(f"The starting model stays: {refused}")
+        say(str(refused).capitalize() + ".")
         return
     say(f"Fitted model {model.version} on {status.live_customers:,} customers; it is live now.")
 
