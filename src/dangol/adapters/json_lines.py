@@ -11,7 +11,7 @@ from dangol.core.schema import LineBlock
 
 __all__ = ["JsonLinesSource", "line_chunks"]
 
-_CHUNK = 1 << 23
+_CHUNK = 1 << 22
 _LONGEST = 1 << 24
 """What is kept of a line that does not end; the parser rejects far shorter ones as line_too_long."""
 

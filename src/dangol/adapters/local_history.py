@@ -23,7 +23,7 @@ from dangol.adapters.numbering import Numbering
 from dangol.adapters.runs import RunFile, RunIndex, merge_runs
 from dangol.core.dedupe import mark_lines, mark_rejects
 from dangol.core.fold import InvoiceSums
-from dangol.core.identity import UInt64, hash_columns
+from dangol.core.identity import UInt64, hash_columns_64
 from dangol.core.matching import PairLines
 from dangol.core.schema import Int64
 
@@ -38,7 +38,7 @@ _HIGH = np.uint64(32)
 
 def invoice_hash(slot: Int64, invoice: pa.Array, seed: int) -> UInt64:
     """Return 64 bits that name the invoice of a customer."""
-    return hash_columns([slot, invoice], len(slot), seed)[0]
+    return hash_columns_64([slot, invoice], len(slot), seed)
 
 
 def _invoice_key(slot: Int64, invoice: UInt64) -> UInt64:

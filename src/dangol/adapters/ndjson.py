@@ -239,13 +239,12 @@ def _columns(
     bases = np.concatenate([[0], np.cumsum(room)]).tolist()
     out = np.empty(bases[-1] + _ALIGNED, np.uint8)
     offsets = np.empty((width, rows + 1), np.int32)
-    valid = np.zeros((width, (rows + 7) // 8), np.uint8)
+    valid = np.full((width, (rows + 7) // 8), 255, np.uint8)
+    kernel.gather(data, scratch, starts, lengths, rows, np.array(bases[:-1]), offsets, valid, out)
     memory = pa.py_buffer(out)
     columns = []
     for field in range(width):
-        base = bases[field]
-        kernel.gather(data, scratch, starts, lengths, rows, field, offsets[field], valid[field], out[base:])
-        text = memory.slice(base, int(sizes[field]))
+        text = memory.slice(bases[field], int(sizes[field]))
         columns.append(
             pa.StringArray.from_buffers(rows, pa.py_buffer(offsets[field]), text, pa.py_buffer(valid[field]))
         )

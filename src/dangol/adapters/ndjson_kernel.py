@@ -42,6 +42,7 @@ _READ = types.Array(types.uint8, 1, "C", readonly=True)
 _NUMBERS = types.Array(types.int64, 1, "C", readonly=True)
 _BYTES = types.uint8[::1]
 _SPANS = types.int32[:, ::1]
+_LANE64 = types.int64[::1]
 _LANE = types.int32[::1]
 _I = types.int64
 _PAIR = types.UniTuple(types.int64, 2)
@@ -372,22 +373,31 @@ def _copy(at, end, to, length):  # type: ignore[no-untyped-def]
         put_word(to + place, word(at + place))
 
 
-@njit(types.void(_READ, _READ, _SPANS, _SPANS, _I, _I, _LANE, _BYTES, _BYTES), cache=True, nogil=True)
-def gather(data, scratch, starts, lengths, rows, field, offsets, valid, out):  # type: ignore[no-untyped-def]
-    """Write one field as an Arrow text column: offsets, validity bits, bytes (`out` has a word to spare)."""
+@njit(types.void(_READ, _READ, _SPANS, _SPANS, _I, _LANE64, _SPANS, types.uint8[:, ::1], _BYTES), cache=True, nogil=True)
+def gather(data, scratch, starts, lengths, rows, ends, offsets, nulls, out):  # type: ignore[no-untyped-def]
+    """Write all fields as Arrow text columns, line by line while a line is in the cache.
+
+    `ends` [fields] holds where each field's texts begin in `out`, and then where they end; `offsets` count
+    from there. `nulls` comes with all bits set and loses those of nulls. `out` has a word to spare behind
+    each field.
+    """
     n = len(data)
     memory, other = data.ctypes.data, scratch.ctypes.data - n
     begin = out.ctypes.data
-    to = begin
+    width = len(ends)
+    for field in range(width):
+        offsets[field, 0] = 0
+    firsts = ends.copy()
     for row in range(rows):
-        length = np.int64(lengths[row, field])
-        offsets[row] = to - begin
-        if length >= 0:
-            valid[row >> 3] |= np.uint8(1 << (row & 7))
-            start = np.int64(starts[row, field])
-            if start < n:
-                _copy(memory + start, memory + n, to, length)
+        for field in range(width):
+            length = np.int64(lengths[row, field])
+            if length >= 0:
+                start = np.int64(starts[row, field])
+                if start < n:
+                    _copy(memory + start, memory + n, begin + ends[field], length)
+                else:
+                    _copy(other + start, other + 2 * n, begin + ends[field], length)
+                ends[field] += length
             else:
-                _copy(other + start, other + 2 * n, to, length)
-            to += length
-    offsets[rows] = to - begin
+                nulls[field, row >> 3] &= np.uint8(255 - (1 << (row & 7)))
+            offsets[field, row + 1] = ends[field] - firsts[field]

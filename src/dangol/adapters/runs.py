@@ -109,7 +109,11 @@ class RunIndex:
     def find(self, keys: UInt64) -> tuple[NDArray[np.int64], Rows]:
         """Return (place in `keys`, row) of each row whose key is one of `keys` [n]; no order is promised."""
         found = [kernel.find_in_memory(keys, self._memory, self._heads, self._previous)]
-        found += [kernel.find_in_run(keys, run.rows, run.fences, run.bloom) for run in self._runs.values()]
+        if self._runs:
+            spread, bits = np.empty_like(keys), np.empty_like(keys)
+            kernel.bloom_bits(keys, spread, bits)
+            runs = self._runs.values()
+            found += [kernel.find_in_run(keys, spread, bits, run.rows, run.fences, run.bloom) for run in runs]
         places = [part for part in found if len(part[0])]
         if not places:
             return np.empty(0, np.int64), np.empty((0, self._width), np.uint64)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, types
 
-__all__ = ["FENCE", "add_to_bloom", "chain", "find_in_memory", "find_in_run", "first_places", "gather"]
+__all__ = ["FENCE", "add_to_bloom", "bloom_bits", "chain", "find_in_memory", "find_in_run", "first_places", "gather"]
 
 FENCE = 128
 """One key in so many is held in memory."""
@@ -126,8 +126,17 @@ def first_places(keys, rows, fences):  # type: ignore[no-untyped-def]
     return places
 
 
-@njit(_FOUND(_READ, _READ_ROWS, _READ, _READ), cache=True, nogil=True)
-def find_in_run(keys, rows, fences, bloom):  # type: ignore[no-untyped-def]
+@njit(types.void(_READ, types.uint64[::1], types.uint64[::1]), cache=True, nogil=True)
+def bloom_bits(keys, spread, bits):  # type: ignore[no-untyped-def]
+    """Set for each key what picks its word of any filter, and its bits in that word."""
+    for i in range(len(keys)):
+        h = _mix(keys[i])
+        spread[i] = h >> np.uint64(32)
+        bits[i] = _bits(h)
+
+
+@njit(_FOUND(_READ, _READ, _READ, _READ_ROWS, _READ, _READ), cache=True, nogil=True)
+def find_in_run(keys, spread, bits, rows, fences, bloom):  # type: ignore[no-untyped-def]
     """Return (place in keys, row) of the rows of a run with one of `keys`."""
     words = np.uint64(len(bloom))
     maybe = np.empty(len(keys), np.int64)  # few pass the filter, so little of these is ever touched
@@ -136,9 +145,7 @@ def find_in_run(keys, rows, fences, bloom):  # type: ignore[no-untyped-def]
     passed = 0
     count = 0
     for i in range(len(keys)):
-        h = _mix(keys[i])
-        bits = _bits(h)
-        if bloom[np.int64((h >> np.uint64(32)) * words >> np.uint64(32))] & bits != bits:
+        if bloom[np.int64(spread[i] * words >> np.uint64(32))] & bits[i] != bits[i]:
             continue
         at = _first(keys[i], rows, fences)
         maybe[passed] = i

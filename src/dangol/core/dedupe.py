@@ -16,7 +16,7 @@ import pyarrow as pa
 from numba import njit, types
 from numpy.typing import NDArray
 
-from dangol.core.identity import UInt64, hash_columns, hex_ids
+from dangol.core.identity import UInt64, hash_columns, hash_columns_64, hex_ids
 from dangol.core.schema import Int64
 
 __all__ = ["CONFLICT", "DUPLICATE", "NEW", "Marks", "Seen", "judge", "mark_lines", "mark_rejects", "with_event_ids"]
@@ -62,20 +62,20 @@ def with_event_ids(lines: pa.RecordBatch) -> pa.RecordBatch:
     made[places] = len(lines) + np.arange(len(places))
     kept = np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False))
     made[kept] = kept
-    ids = pa.concat_arrays([column, hex_ids("hash-", _body(bare))]).take(pa.array(made))
+    made_ids = hex_ids("hash-", hash_columns(_body(bare), len(bare)))
+    ids = pa.concat_arrays([column, made_ids]).take(pa.array(made))
     return lines.set_column(lines.schema.get_field_index("event_id"), lines.schema.field("event_id"), ids)
 
 
-def _body(lines: pa.RecordBatch, seed: int = 0) -> tuple[UInt64, UInt64]:
+def _body(lines: pa.RecordBatch) -> list[pa.Array | Int64]:
     columns = [lines.column(name) for name in _BODY]
-    plain = [c.to_numpy() if pa.types.is_integer(c.type) else c for c in columns]
-    return hash_columns(plain, len(lines), seed)
+    return [c.to_numpy() if pa.types.is_integer(c.type) else c for c in columns]
 
 
 def mark_lines(lines: pa.RecordBatch, seed: int) -> Marks:
     """Return the marks of lines (the columns of LINES, times as int64) that all have event ids."""
     first, second = hash_columns([lines.column("event_id")], len(lines), seed)
-    body = _body(lines, seed)[0]
+    body = hash_columns_64(_body(lines), len(lines), seed)
     return Marks(id=first, rest=(second & _ID_BITS) | (body >> _BODY_BITS))
 
 

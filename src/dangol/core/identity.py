@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from dangol.core.schema import Int64
 
-__all__ = ["Hash128", "UInt64", "hash_columns", "hex_ids", "text_view"]
+__all__ = ["Hash128", "UInt64", "hash_columns", "hash_columns_64", "hex_ids", "text_view"]
 
 UInt64 = NDArray[np.uint64]
 Hash128 = tuple[UInt64, UInt64]
@@ -52,12 +52,26 @@ def hash_columns(columns: Iterable[pa.Array | Int64], n: int, seed: int = 0) -> 
         if isinstance(column, np.ndarray):
             _mix_numbers(np.ascontiguousarray(column, np.int64), first, second)
         else:
-            if column.null_count:
-                column = column.fill_null("")  # a null may hide bytes, as where a column was masked
-            offsets, text = text_view(column)
-            _mix_texts(offsets, text, first, second)
+            _mix_texts(*_texts(column), first, second)
     _finish(first, second)
     return first, second
+
+
+def hash_columns_64(columns: Iterable[pa.Array | Int64], n: int, seed: int = 0) -> UInt64:
+    """Return a 64-bit hash of each of `n` rows, in half the time of `hash_columns`."""
+    first = np.full(n, np.uint64(seed), np.uint64)
+    for column in columns:
+        if isinstance(column, np.ndarray):
+            _mix_numbers_1(np.ascontiguousarray(column, np.int64), first)
+        else:
+            _mix_texts_1(*_texts(column), first)
+    _finish_1(first)
+    return first
+
+
+def _texts(column: pa.Array) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
+    """Return the offsets and bytes of a string column; a null may hide bytes, as where it was masked."""
+    return text_view(column.fill_null("") if column.null_count else column)
 
 
 def hex_ids(prefix: str, hashes: Hash128) -> pa.Array:
@@ -91,6 +105,43 @@ def _lane_2(g, w):  # type: ignore[no-untyped-def]
     return _rotate(g, np.uint64(31)) * _FIVE + _A2
 
 
+@njit("uint64(uint64)", cache=True)
+def _avalanche(x):  # type: ignore[no-untyped-def]
+    x ^= x >> np.uint64(33)
+    x *= _M1
+    x ^= x >> np.uint64(33)
+    x *= _M2
+    return x ^ (x >> np.uint64(33))
+
+
+@njit(types.uint64(_TEXT, types.int64), cache=True)
+def _word(text, p):  # type: ignore[no-untyped-def]
+    """Read eight bytes, little end first."""
+    return (
+        np.uint64(text[p])
+        | np.uint64(text[p + 1]) << np.uint64(8)
+        | np.uint64(text[p + 2]) << np.uint64(16)
+        | np.uint64(text[p + 3]) << np.uint64(24)
+        | np.uint64(text[p + 4]) << np.uint64(32)
+        | np.uint64(text[p + 5]) << np.uint64(40)
+        | np.uint64(text[p + 6]) << np.uint64(48)
+        | np.uint64(text[p + 7]) << np.uint64(56)
+    )
+
+
+@njit(types.uint64(_TEXT, types.int64, types.int64), cache=True)
+def _last_word(text, start, end):  # type: ignore[no-untyped-def]
+    """Read what is left behind whole words, with the length; "ab", "c" and "a", "bc" stay apart by it."""
+    w = np.uint64(end - start) << np.uint64(56)
+    if end - start >= 8:
+        return w ^ _word(text, end - 8)
+    shift = np.uint64(0)
+    for p in range(start, end):
+        w ^= np.uint64(text[p]) << shift
+        shift += np.uint64(8)
+    return w
+
+
 @njit(types.void(_OFFSETS, _TEXT, _LANE, _LANE), cache=True, nogil=True)
 def _mix_texts(offsets, text, first, second):  # type: ignore[no-untyped-def]
     for i in range(len(offsets) - 1):
@@ -100,27 +151,38 @@ def _mix_texts(offsets, text, first, second):  # type: ignore[no-untyped-def]
         g = second[i]
         p = start
         while p + 8 <= end:
-            w = (
-                np.uint64(text[p])
-                | np.uint64(text[p + 1]) << np.uint64(8)
-                | np.uint64(text[p + 2]) << np.uint64(16)
-                | np.uint64(text[p + 3]) << np.uint64(24)
-                | np.uint64(text[p + 4]) << np.uint64(32)
-                | np.uint64(text[p + 5]) << np.uint64(40)
-                | np.uint64(text[p + 6]) << np.uint64(48)
-                | np.uint64(text[p + 7]) << np.uint64(56)
-            )
+            w = _word(text, p)
             h = _lane_1(h, w)
             g = _lane_2(g, w)
             p += 8
-        w = np.uint64(end - start) << np.uint64(56)  # the length keeps "ab", "c" and "a", "bc" apart
-        shift = np.uint64(0)
-        while p < end:
-            w ^= np.uint64(text[p]) << shift
-            shift += np.uint64(8)
-            p += 1
+        w = _last_word(text, start, end)
         first[i] = _lane_1(h, w)
         second[i] = _lane_2(g, w)
+
+
+@njit(types.void(_OFFSETS, _TEXT, _LANE), cache=True, nogil=True)
+def _mix_texts_1(offsets, text, first):  # type: ignore[no-untyped-def]
+    for i in range(len(offsets) - 1):
+        start = np.int64(offsets[i])
+        end = np.int64(offsets[i + 1])
+        h = first[i]
+        p = start
+        while p + 8 <= end:
+            h = _lane_1(h, _word(text, p))
+            p += 8
+        first[i] = _lane_1(h, _last_word(text, start, end))
+
+
+@njit(types.void(_NUMBERS, _LANE), cache=True, nogil=True)
+def _mix_numbers_1(numbers, first):  # type: ignore[no-untyped-def]
+    for i in range(len(numbers)):
+        first[i] = _lane_1(first[i], np.uint64(numbers[i]))
+
+
+@njit(types.void(_LANE), cache=True, nogil=True)
+def _finish_1(first):  # type: ignore[no-untyped-def]
+    for i in range(len(first)):
+        first[i] = _avalanche(first[i])
 
 
 @njit(types.void(_NUMBERS, _LANE, _LANE), cache=True, nogil=True)
@@ -129,15 +191,6 @@ def _mix_numbers(numbers, first, second):  # type: ignore[no-untyped-def]
         w = np.uint64(numbers[i])
         first[i] = _lane_1(first[i], w)
         second[i] = _lane_2(second[i], w)
-
-
-@njit("uint64(uint64)", cache=True)
-def _avalanche(x):  # type: ignore[no-untyped-def]
-    x ^= x >> np.uint64(33)
-    x *= _M1
-    x ^= x >> np.uint64(33)
-    x *= _M2
-    return x ^ (x >> np.uint64(33))
 
 
 @njit("void(uint64[::1], uint64[::1])", cache=True, nogil=True)
