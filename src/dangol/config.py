@@ -52,6 +52,9 @@ class Settings:
             if getattr(self, name) < 1:
                 message = f"the setting {name} must be above 0, not {getattr(self, name)}"
                 raise UsageError(message)
+        if self.queue_bytes < self.max_body_bytes:
+            message = f"the setting queue_bytes = {self.queue_bytes} must not be below max_body_bytes = {self.max_body_bytes}"
+            raise UsageError(message)
         if self.clock not in get_args(ClockKind):
             message = f"the setting clock must be event or wall, not {self.clock!r}"
             raise UsageError(message)

@@ -70,6 +70,8 @@ class _Fresh:
     marks: UInt64
     rejects: list[tuple[int, str, str]]
     raw: list[bytes]
+    refused: frozenset[int]
+    """Rows that were rejected, now or when they came before."""
 
 
 class Pipeline:
@@ -169,7 +171,7 @@ class Pipeline:
                 Reject(reason=reason, field=field, raw=raw)
                 for (_, reason, field), raw in zip(fresh.rejects, fresh.raw, strict=True)
             ],
-            replayed=[seq for row, seq in enumerate(replay_of) if outcome[row] in (ACCEPTED, ANONYMOUS)],
+            replayed=[seq for row, seq in enumerate(replay_of) if row not in fresh.refused],
             positions=positions,
             backfill=backfill,
         )
@@ -261,6 +263,7 @@ class Pipeline:
             marks=np.concatenate([marks.rows(new), reject_marks.rows(kept)]),
             rejects=[reject for reject, keep in zip(rejects, kept, strict=True) if keep],
             raw=[text for text, keep in zip(raw, kept, strict=True) if keep],
+            refused=frozenset(row for row, _, _ in rejects),
         )
 
     def _is_blocked(self, customers: pa.Array) -> NDArray[np.bool_]:

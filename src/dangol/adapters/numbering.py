@@ -93,10 +93,10 @@ def _fill(hashes, count, table):  # type: ignore[no-untyped-def]
 def _same(text, begin, end, arena, low, high):  # type: ignore[no-untyped-def]
     if end - begin != high - low:
         return False
-    for i in range(end - begin):  # noqa: SIM110  (numba compiles the loop, not all())
-        if text[begin + i] != arena[low + i]:
-            return False
-    return True
+    different = np.uint8(0)
+    for i in range(end - begin):  # no early end, so that it is compiled to wide compares
+        different |= text[begin + i] ^ arena[low + i]
+    return different == 0
 
 
 @njit(types.uint64(_TEXT, types.int64, types.int64), cache=True)

@@ -1,8 +1,10 @@
 """Who moved, when and why: segment changes between the states before and after a batch.
 
 A customer whom the batch touches is judged at the time of its latest line there, and from then on by time
-alone; a customer whom it does not touch moves by time alone. So a change has the same moment however the
-lines were cut into batches, as long as they come in order.
+alone; a customer whom it does not touch moves by time alone. So for lines that come in order a change has
+the same moment however they were cut into batches, if no batch holds lines of two moments of one customer:
+what lies between those is judged once, at the later one. For any lines and cuts the chain of changes is
+unbroken, its times never go back, and it ends in the same segment.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dangol.core.decay import Outlook, changes_by_time, outlook
+from dangol.core.decay import Outlook, changes_by_time, follow, outlook
 from dangol.core.features import Rfm
 from dangol.core.model_card import Model
 from dangol.core.schema import NEVER, Int64, States
@@ -95,19 +97,21 @@ def moves_of_touched(
     `after` [n] gets its segment, next change and model in place.
     """
     first, last = (np.clip(times, span.since, span.until) for times in lines)
-    waiting = changes_by_time(Rfm.of(before), span.since, span.until, model)
-    earlier = waiting.at < first[waiting.row]
-    row, at, left, entered = (c[earlier] for c in (waiting.row, waiting.at, waiting.before, waiting.after))
+    due = np.flatnonzero((before["next_change_at"] != NEVER) & (before["next_change_at"] < first))
+    waiting = changes_by_time(Rfm.of(before[due]), span.since, span.until, model)
+    earlier = waiting.at < first[due[waiting.row]]
+    row, at, left, entered = (c[earlier] for c in (due[waiting.row], waiting.at, waiting.before, waiting.after))
     held = before["segment"].copy()
     held[row] = entered  # in order of time: the last one stays
     judged = outlook(Rfm.of(after), last, model)
     moved = np.flatnonzero(judged.segment != held)
-    since = changes_by_time(Rfm.of(after), last, span.until, model)
+    verdict = judged.segment.copy()
+    since = follow(Rfm.of(after), judged, span.until, model)
     _settle(after, since.ahead, model)
     moves = Moves.of(
         [
             (slots[row], at, left, entered, 1),
-            (slots[moved], last[moved], held[moved], judged.segment[moved], 0),
+            (slots[moved], last[moved], held[moved], verdict[moved], 0),
             (slots[since.row], since.at, since.before, since.after, 1),
         ]
     )

@@ -20,7 +20,7 @@ from dangol.core.model_card import Model
 from dangol.core.schema import NEVER, Int64
 from dangol.core.score_kernels import HORIZON, next_change_rows
 
-__all__ = ["HORIZON", "Outlook", "TimeChanges", "changes_by_time", "next_change", "outlook"]
+__all__ = ["HORIZON", "Outlook", "TimeChanges", "changes_by_time", "follow", "next_change", "outlook"]
 
 Segments = NDArray[np.int8]
 
@@ -75,7 +75,14 @@ def changes_by_time(rfm: Rfm, since: int | Int64, until: int, model: Model) -> T
 
     A customer may change several times; each link of the chain is a change of its own.
     """
-    ahead = outlook(rfm, since, model)
+    return follow(rfm, outlook(rfm, since, model), until, model)
+
+
+def follow(rfm: Rfm, ahead: Outlook, until: int, model: Model) -> TimeChanges:
+    """Return all changes by time no later than `until` that come after the moments of the outlook `ahead`.
+
+    `ahead` is brought up to `until` in place.
+    """
     rows, links = [], []
     due = np.flatnonzero((ahead.next_change_at != NEVER) & (ahead.next_change_at <= until))
     while len(due):

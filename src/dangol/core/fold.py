@@ -20,7 +20,7 @@ from numba import njit, types
 from numpy.typing import NDArray
 
 from dangol.core.identity import UInt64
-from dangol.core.matching import PairLines, matched_quantities, ties_that_matter, time_order
+from dangol.core.matching import PairLines, is_member, matched_quantities, ties_that_matter, time_order
 from dangol.core.schema import NEVER, STATE, Int64, States
 
 __all__ = ["Facts", "Folded", "History", "InvoiceSums", "empty_states", "fold"]
@@ -176,7 +176,7 @@ def _match(
     if not bearing.any():
         return _no_parts(), (none, none, none)
     pairs = np.unique(lines.pair[bearing])
-    fresh = np.flatnonzero(np.isin(lines.pair, pairs))
+    fresh = np.flatnonzero(is_member(lines.pair, pairs))
     old = history.pairs(pairs)
     both = old.followed_by(lines.take(fresh))
     order = np.lexsort((both.at, both.pair))

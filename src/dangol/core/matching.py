@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from dangol.core.identity import UInt64
 from dangol.core.schema import Int64
 
-__all__ = ["PairLines", "matched_quantities", "time_order"]
+__all__ = ["PairLines", "is_member", "matched_quantities", "time_order"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,3 +113,34 @@ def matched_quantities(pair, quantity):  # type: ignore[no-untyped-def]
             if taken == left:
                 top -= 1
     return matched
+
+
+@njit(
+    types.boolean[::1](
+        types.Array(types.uint64, 1, "C", readonly=True), types.Array(types.uint64, 1, "C", readonly=True)
+    ),
+    cache=True,
+    nogil=True,
+)
+def is_member(keys, wanted):  # type: ignore[no-untyped-def]
+    """Tell which of `keys` are among the unique keys `wanted` (np.isin sorts both)."""
+    size = 16
+    while size < 2 * len(wanted):
+        size *= 2
+    table = np.full(size, -1, np.int32)
+    mask = np.uint64(size - 1)
+    spread = np.uint64(0x9E3779B97F4A7C15)
+    for i in range(len(wanted)):
+        at = np.int64((wanted[i] * spread >> np.uint64(32)) & mask)
+        while table[at] >= 0:
+            at = np.int64(np.uint64(at + 1) & mask)
+        table[at] = i
+    found = np.zeros(len(keys), np.bool_)
+    for i in range(len(keys)):
+        at = np.int64((keys[i] * spread >> np.uint64(32)) & mask)
+        while table[at] >= 0:
+            if wanted[table[at]] == keys[i]:
+                found[i] = True
+                break
+            at = np.int64(np.uint64(at + 1) & mask)
+    return found
