@@ -1,4 +1,4 @@
-"""Which embedded store takes a micro-batch best? Run: python benchmarks/stores.py [FILE.parquet]
+"""Compare the embedded stores that could take a micro-batch: `python benchmarks/stores.py [FILE.parquet]`.
 
 Each candidate commits the same batches of purchase lines, 2 KB of changed states and a position, durably
 (synced) and all-or-nothing. Printed: lines a second and milliseconds a commit, for three batch sizes.

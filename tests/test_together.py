@@ -31,7 +31,9 @@ def all_at_once(*works: Callable[[], None]) -> list[BaseException]:
     return failures
 
 
-def test_senders_loaders_replays_and_fits_at_the_same_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_senders_loaders_replays_and_fits_at_the_same_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(local_history, "FLUSH_ROWS", 300)
     monkeypatch.setattr(local, "_SNAPSHOT_FLOOR", 10_000)
     lines = some_shop(9_000, customers=80)

@@ -63,7 +63,9 @@ class Book:
         names = database.execute(f"SELECT coalesce(id, {erased}) FROM customers ORDER BY slot")
         self.customers = _numbered(row[0] for row in names)
         self.products = _numbered(r[0] for r in database.execute("SELECT code FROM products ORDER BY number"))
-        self.countries = _numbered(r[0] for r in database.execute("SELECT name FROM countries ORDER BY number"))
+        self.countries = _numbered(
+            r[0] for r in database.execute("SELECT name FROM countries ORDER BY number")
+        )
         self.stored = self._name_counts()
         last = database.execute("SELECT clock, counters FROM commits ORDER BY seq DESC LIMIT 1").fetchone()
         self.clock = int(last[0]) if last else NEVER

@@ -45,7 +45,9 @@ class Settings:
     auto_fit_customers: int = _setting(
         "fit a first model when so many customers have a live invoice, and anew at each doubling; 0 never", 0
     )
-    simulator_file: Path | None = _setting("file that the simulator replays; the generated shop if not given", None)
+    simulator_file: Path | None = _setting(
+        "file that the simulator replays; the generated shop if not given", None
+    )
 
     def __post_init__(self) -> None:
         for name in ("max_body_bytes", "max_line_bytes", "queue_bytes", "batch_bytes"):
@@ -53,7 +55,10 @@ class Settings:
                 message = f"the setting {name} must be above 0, not {getattr(self, name)}"
                 raise UsageError(message)
         if self.queue_bytes < self.max_body_bytes:
-            message = f"the setting queue_bytes = {self.queue_bytes} must not be below max_body_bytes = {self.max_body_bytes}"
+            message = (
+                f"the setting queue_bytes = {self.queue_bytes} must not be below"
+                f" max_body_bytes = {self.max_body_bytes}: a full body could never be taken"
+            )
             raise UsageError(message)
         if self.clock not in get_args(ClockKind):
             message = f"the setting clock must be event or wall, not {self.clock!r}"

@@ -57,7 +57,11 @@ class Engine:
         self._wall = wall
         ensure_model(store, wall.now())
         self.pipeline = Pipeline(
-            store, rules, wall, event_clock=settings.clock == "event", max_ahead_hours=settings.max_ahead_hours
+            store,
+            rules,
+            wall,
+            event_clock=settings.clock == "event",
+            max_ahead_hours=settings.max_ahead_hours,
         )
         self.view = View.open(settings.data)
         self.timings = Timings(wall.now())
@@ -103,7 +107,7 @@ class Engine:
         return None if found is None else (self.pipeline.prepare(found[0]), found[1])
 
     def _forget_position(self, name: str) -> None:
-        """A file read to its end is read from its beginning when it is loaded again: all duplicates then."""
+        """Let a file that was read to its end be read from its beginning when it is loaded again."""
         with self._lock, self._store.transaction() as database:
             database.execute("DELETE FROM positions WHERE source = ?", (name,))
 
@@ -140,14 +144,19 @@ class Engine:
         """
         limit = self.settings.max_body_bytes
         if len(body) > limit:
-            message = f"the body has {len(body):,} bytes, more than max_body_bytes = {limit:,}: send it in parts"
+            message = (
+                f"the body has {len(body):,} bytes, more than max_body_bytes = {limit:,}: send it in parts"
+            )
             raise TooLarge(message)
         with self._arrived:
             if self._stopping or not self._threads:
                 message = "the engine is not running: start it, or send again when it is back"
                 raise StoreFailed(message)
             if self._waiting_bytes + len(body) > self.settings.queue_bytes:
-                message = f"{self._waiting_bytes:,} bytes wait for a commit, the limit is queue_bytes = {self.settings.queue_bytes:,}: send again in a second"
+                message = (
+                    f"{self._waiting_bytes:,} bytes wait for a commit, the limit is queue_bytes ="
+                    f" {self.settings.queue_bytes:,}: send again in a second"
+                )
                 raise Busy(message)
             waiting = Body(body, Future(), time.perf_counter())
             self._waiting.append(waiting)

@@ -44,7 +44,9 @@ def fit_model(pipeline: Pipeline, now: int, *, promote: bool, seed: int = 0) -> 
     states = book.states
     live = states[(states["frequency"] > 0) & (states["alive"] == 1)]
     if not len(live) or book.clock == NEVER:
-        message = "no customer has a live invoice, so there is nothing to fit a model on: load purchases first"
+        message = (
+            "no customer has a live invoice, so there is nothing to fit a model on: load purchases first"
+        )
         raise FitRefused(message)
     rfm = Rfm.of(live)
     floor = monetary_floor(rfm)

@@ -77,7 +77,9 @@ class _Fresh:
 class Pipeline:
     """The writer's loop over one data folder; `step` and `pass_time` are called by one thread at a time."""
 
-    def __init__(self, store: LocalStore, rules: SqlEngine, wall: Clock, *, event_clock: bool, max_ahead_hours: int) -> None:
+    def __init__(
+        self, store: LocalStore, rules: SqlEngine, wall: Clock, *, event_clock: bool, max_ahead_hours: int
+    ) -> None:
         self.store = store
         self._rules = rules
         self._cleansing = threading.Lock()
@@ -118,7 +120,9 @@ class Pipeline:
             rejects += [(row, "time_in_the_future", "at") for row in rows]
             lines = lines.filter(pa.array(~ahead))
         if len(lines) > MAX_BATCH_ROWS:
-            message = f"{len(lines):,} lines came at once, a batch holds {MAX_BATCH_ROWS:,}: send them in parts"
+            message = (
+                f"{len(lines):,} lines came at once, a batch holds {MAX_BATCH_ROWS:,}: send them in parts"
+            )
             raise TooLarge(message)
         lines = with_event_ids(lines)
         return Prepared(block=block, lines=lines, marks=mark_lines(lines, self._seed), rejects=tuple(rejects))
@@ -252,7 +256,10 @@ class Pipeline:
             new &= ~blocked
         rejects.sort()
         raw = prepared.block.raw.texts([row for row, _, _ in rejects])
-        raw = [b"" if why == "customer_was_erased" else text for text, (_, why, _) in zip(raw, rejects, strict=True)]
+        raw = [
+            b"" if why == "customer_was_erased" else text
+            for text, (_, why, _) in zip(raw, rejects, strict=True)
+        ]
         reject_marks = mark_rejects(raw, self._seed)
         kept = judge(reject_marks, self.history) == NEW
         kept |= np.array([not text for text in raw], np.bool_)
@@ -268,7 +275,10 @@ class Pipeline:
 
     def _is_blocked(self, customers: pa.Array) -> NDArray[np.bool_]:
         encoded = customers.dictionary_encode()
-        known = [name is not None and digest(name, self._seed) in self.blocked for name in encoded.dictionary.to_pylist()]
+        known = [
+            name is not None and digest(name, self._seed) in self.blocked
+            for name in encoded.dictionary.to_pylist()
+        ]
         places = encoded.indices.fill_null(-1).to_numpy()
         blocked: NDArray[np.bool_] = np.array([*known, False], np.bool_)[places]
         return blocked
@@ -280,17 +290,21 @@ class Pipeline:
         columns["at"] = columns["at"].view(_MOMENT)
         stored = pa.RecordBatch.from_arrays([*columns.values(), pa.array(slots)], schema=STORED)
         own = np.flatnonzero(slots >= 0)
-        return stored, slots, Facts(
-            slot=slots[own],
-            product=self.book.products.numbers(lines.column("product"))[own],
-            invoice=invoice_hash(slots, lines.column("invoice"), self._seed)[own],
-            at=lines.column("at").to_numpy()[own],
-            quantity=lines.column("quantity").to_numpy()[own],
-            unit_price=lines.column("unit_price").to_numpy()[own],
-            country=self.book.countries.numbers(lines.column("country"))[own],
-            pointer=pointers(offset, len(lines))[own],
-            event_id=lines.column("event_id"),
-            row=own,
+        return (
+            stored,
+            slots,
+            Facts(
+                slot=slots[own],
+                product=self.book.products.numbers(lines.column("product"))[own],
+                invoice=invoice_hash(slots, lines.column("invoice"), self._seed)[own],
+                at=lines.column("at").to_numpy()[own],
+                quantity=lines.column("quantity").to_numpy()[own],
+                unit_price=lines.column("unit_price").to_numpy()[own],
+                country=self.book.countries.numbers(lines.column("country"))[own],
+                pointer=pointers(offset, len(lines))[own],
+                event_id=lines.column("event_id"),
+                row=own,
+            ),
         )
 
     def _span(self, lines: pa.RecordBatch) -> Span:
@@ -312,7 +326,9 @@ class Pipeline:
         due = due[~np.isin(due, touched)]
         waiting = book.rows(due)
         by_time = moves_by_time(due, waiting, span, book.model)
-        moved = moves_of_touched(touched, before, after, self._judged_at(touched, facts, span), span, book.model)
+        moved = moves_of_touched(
+            touched, before, after, self._judged_at(touched, facts, span), span, book.model
+        )
         slots = np.concatenate([touched, due])
         order = np.argsort(slots, kind="stable")
         rows = empty_states(len(slots))
@@ -375,5 +391,9 @@ def _totals(outcome: NDArray[np.uint8], rejects: Sequence[tuple[int, str, str]])
     for _, reason, _ in rejects:
         reasons[reason] = reasons.get(reason, 0) + 1
     return Totals(
-        events=len(outcome), accepted=counts[ACCEPTED], anonymous=counts[ANONYMOUS], duplicates=counts[DUPLICATED], rejected=reasons
+        events=len(outcome),
+        accepted=counts[ACCEPTED],
+        anonymous=counts[ANONYMOUS],
+        duplicates=counts[DUPLICATED],
+        rejected=reasons,
     )

@@ -53,5 +53,3 @@ class Clock(Protocol):
     def now(self) -> int:
         """Return the present moment."""
         ...
-
-

@@ -36,7 +36,9 @@ def replay_rejects(pipeline: Pipeline, seqs: Sequence[int] | None, max_line_byte
 
 
 def _open_rejects(pipeline: Pipeline, seqs: Sequence[int] | None) -> list[int]:
-    rows = pipeline.store.database.execute("SELECT seq FROM rejects WHERE status = 'open' AND length(raw) > 0")
+    rows = pipeline.store.database.execute(
+        "SELECT seq FROM rejects WHERE status = 'open' AND length(raw) > 0"
+    )
     known = [int(row[0]) for row in rows]
     if seqs is None:
         return known

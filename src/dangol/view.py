@@ -89,7 +89,9 @@ class View:
 
     def _read(self) -> None:
         database = self._database
-        last = database.execute("SELECT seq, clock, counters FROM commits ORDER BY seq DESC LIMIT 1").fetchone()
+        last = database.execute(
+            "SELECT seq, clock, counters FROM commits ORDER BY seq DESC LIMIT 1"
+        ).fetchone()
         if last is None or last[0] == self._seq:
             return self._read_model() if self._model is None else None
         meta = dict(database.execute("SELECT key, value FROM meta WHERE key = 'snapshot_seq'"))
@@ -103,7 +105,9 @@ class View:
         return None
 
     def _apply_deltas(self) -> None:
-        rows = self._database.execute("SELECT slots, states FROM deltas WHERE seq > ? ORDER BY seq", (self._seq,))
+        rows = self._database.execute(
+            "SELECT slots, states FROM deltas WHERE seq > ? ORDER BY seq", (self._seq,)
+        )
         for slot_bytes, state_bytes in rows:
             slots, states = np.frombuffer(slot_bytes, np.int64), np.frombuffer(state_bytes, STATE)
             missing = int(slots.max()) + 1 - len(self._states)
@@ -148,7 +152,9 @@ class View:
             self.refresh()
             row = self._database.execute("SELECT slot FROM customers WHERE id = ?", (id,)).fetchone()
             if row is None or row[0] >= len(self._states) or not self._states["alive"][row[0]]:
-                message = f"no customer {id!r} was ever seen: check the id, or list some with `dangol customers`"
+                message = (
+                    f"no customer {id!r} was ever seen: check the id, or list some with `dangol customers`"
+                )
                 raise NotFound(message)
             slots = np.array([row[0]])
             found: dict[str, Any] = self._table(slots, None).to_pylist()[0]
@@ -165,7 +171,12 @@ class View:
             }
 
     def customers(
-        self, *, segment: str | None = None, as_of: int | None = None, limit: int = 100, after: str | None = None
+        self,
+        *,
+        segment: str | None = None,
+        as_of: int | None = None,
+        limit: int = 100,
+        after: str | None = None,
     ) -> dict[str, Any]:
         """Return a page of customers, in the order first seen; `next` is the cursor of the page behind it."""
         with self._lock:
@@ -245,7 +256,9 @@ class View:
         for begin in range(0, len(numbers), 500):
             part = numbers[begin : begin + 500]
             marks = ", ".join("?" * len(part))
-            found |= dict(self._database.execute(f"SELECT {key}, {column} FROM {table} WHERE {key} IN ({marks})", part))
+            found |= dict(
+                self._database.execute(f"SELECT {key}, {column} FROM {table} WHERE {key} IN ({marks})", part)
+            )
         return [found[number] for number in numbers]
 
     def segments(self) -> list[dict[str, Any]]:
@@ -280,14 +293,17 @@ class View:
             "monetary_median": rounded(float(np.median(bought["monetary"])) / MICROS),
         }
 
-    def changes(self, *, after: int = 0, limit: int = 100, customer: str | None = None) -> list[dict[str, Any]]:
+    def changes(
+        self, *, after: int = 0, limit: int = 100, customer: str | None = None
+    ) -> list[dict[str, Any]]:
         """Return segment changes behind the cursor `after` (a `seq`), oldest first."""
         where, values = "c.seq > ?", [after, limit]
         if customer is not None:
             where, values = "c.seq > ? AND u.id = ?", [after, customer, limit]  # type: ignore[list-item]
         with self._lock:
             rows = self._database.execute(
-                "SELECT c.seq, c.slot, u.id, c.before, c.after, c.at, c.recorded_at, c.cause, c.pointer, c.model, c.backfill"
+                "SELECT c.seq, c.slot, u.id, c.before, c.after, c.at, c.recorded_at, c.cause, c.pointer,"
+                " c.model, c.backfill"
                 f" FROM changes c JOIN customers u ON u.slot = c.slot WHERE {where} ORDER BY c.seq LIMIT ?",
                 values,
             ).fetchall()
@@ -326,7 +342,8 @@ class View:
             where, values = "seq > ? AND reason = ?", [after, reason, limit]  # type: ignore[list-item]
         with self._lock:
             rows = self._database.execute(
-                f"SELECT seq, received_at, reason, field, raw, status FROM rejects WHERE {where} ORDER BY seq LIMIT ?", values
+                f"SELECT seq, received_at, reason, field, raw, status FROM rejects WHERE {where} ORDER BY seq LIMIT ?",
+                values,
             ).fetchall()
         return [
             {
@@ -343,9 +360,16 @@ class View:
     def models(self) -> list[dict[str, Any]]:
         """Return all models, newest first: version, status and when it was made."""
         with self._lock:
-            rows = self._database.execute("SELECT version, created_at, status, card FROM models ORDER BY version DESC")
+            rows = self._database.execute(
+                "SELECT version, created_at, status, card FROM models ORDER BY version DESC"
+            )
             return [
-                {"version": version, "status": status, "created_at": iso(at), "kind": json.loads(card)["kind"]}
+                {
+                    "version": version,
+                    "status": status,
+                    "created_at": iso(at),
+                    "kind": json.loads(card)["kind"],
+                }
                 for version, at, status, card in rows
             ]
 

@@ -53,11 +53,13 @@ def test_find_and_scan_equal_a_plain_list(tmp_path_factory: pytest.TempPathFacto
             merge(folder, index)
     asked = np.array([key << 20 for key in range(42)], np.uint64)
     places, found = index.find(asked)
-    assert sorted((int(asked[p]), int(r[0]), int(r[1])) for p, r in zip(places, found, strict=True)) == sorted(
-        (key, key, value) for key, value in rows
-    )
+    assert sorted(
+        (int(asked[p]), int(r[0]), int(r[1])) for p, r in zip(places, found, strict=True)
+    ) == sorted((key, key, value) for key, value in rows)
     ranges = np.array([3 << 20, 17 << 20], np.uint64), np.array([9 << 20, (30 << 20) + 1], np.uint64)
-    inside = [r for r in rows if any(low <= r[0] < high for low, high in zip(*map(list, ranges), strict=True))]
+    inside = [
+        r for r in rows if any(low <= r[0] < high for low, high in zip(*map(list, ranges), strict=True))
+    ]
     assert sorted(map(tuple, index.scan(*ranges).tolist())) == sorted(inside)
 
 

@@ -189,7 +189,9 @@ def test_the_same_verdicts_come_however_the_lines_are_split(
     rules: DuckDbRules, batch: list[dict[str, Any]], garbage: list[bytes], cut: int
 ) -> None:
     lines = [wire([line]) for line in batch] + [
-        part for part in garbage if part.strip() and b"\n" not in part and not part.startswith(b"\xef\xbb\xbf")
+        part
+        for part in garbage
+        if part.strip() and b"\n" not in part and not part.startswith(b"\xef\xbb\xbf")
     ]
     lines = lines[::2] + lines[1::2]
     whole = judged(rules, b"\n".join(lines))

@@ -76,7 +76,9 @@ class LineLog:
         if os.fstat(self._file).st_size < length == self.begin:  # the first start died in the middle
             os.pwrite(self._file, _schema_bytes(), 0)
         if os.fstat(self._file).st_size < length:
-            message = f"{self._path.name} is shorter than what was committed: restore the data folder from a copy"
+            message = (
+                f"{self._path.name} is shorter than what was committed: restore the data folder from a copy"
+            )
             raise FolderDamaged(message)
         os.ftruncate(self._file, length)
 
@@ -153,12 +155,17 @@ class LineLog:
             self._mapped = pa.memory_map(str(self._path))
         try:
             return self._read_mapped(offset)
-        except (pa.ArrowInvalid, OSError):  # the map may end within a batch that was written after it was made
+        except (
+            pa.ArrowInvalid,
+            OSError,
+        ):  # the map may end within a batch that was written after it was made
             self._mapped = pa.memory_map(str(self._path))
         try:
             return self._read_mapped(offset)
         except (pa.ArrowInvalid, OSError) as cause:
-            message = f"{self._path.name} cannot be read at byte {offset}: restore the data folder from a copy"
+            message = (
+                f"{self._path.name} cannot be read at byte {offset}: restore the data folder from a copy"
+            )
             raise FolderDamaged(message) from cause
 
     def _read_mapped(self, offset: int) -> tuple[pa.RecordBatch, int]:

@@ -89,13 +89,17 @@ class LocalStore:
             (folder / "runs").mkdir(parents=True, exist_ok=True)
             self._lock = (folder / "lock").open("w")
         except OSError as cause:
-            message = f"the data folder {folder} cannot be written ({cause.strerror}): name another with --data"
+            message = (
+                f"the data folder {folder} cannot be written ({cause.strerror}): name another with --data"
+            )
             raise StoreFailed(message) from cause
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as cause:
             self._lock.close()
-            message = f"another dangol process writes to {folder}: stop it, or name another folder with --data"
+            message = (
+                f"another dangol process writes to {folder}: stop it, or name another folder with --data"
+            )
             raise FolderInUse(message) from cause
         try:
             self._open()
@@ -131,8 +135,15 @@ class LocalStore:
             message = f"{self.folder} has a {log.name} but no tables in dangol.db: restore the data folder from a copy"
             raise FolderDamaged(message)
         self.database.executescript("BEGIN;" + TABLES)
-        rows = [("format", FORMAT), ("hash_seed", secrets.randbits(62)), ("flushed_log", 0), ("flushed_reject", 0)]
-        self.database.executemany("INSERT INTO meta VALUES (?, ?)", [*rows, ("snapshot", ""), ("snapshot_seq", 0)])
+        rows = [
+            ("format", FORMAT),
+            ("hash_seed", secrets.randbits(62)),
+            ("flushed_log", 0),
+            ("flushed_reject", 0),
+        ]
+        self.database.executemany(
+            "INSERT INTO meta VALUES (?, ?)", [*rows, ("snapshot", ""), ("snapshot_seq", 0)]
+        )
         self.database.execute("COMMIT")
 
     def _delete_orphans(self) -> None:
@@ -213,7 +224,9 @@ class LocalStore:
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as cause:
-            message = f"the states snapshot {name} cannot be written ({cause.strerror}): make room on the disk"
+            message = (
+                f"the states snapshot {name} cannot be written ({cause.strerror}): make room on the disk"
+            )
             raise StoreFailed(message) from cause
         with self.transaction() as database:
             database.execute("UPDATE meta SET value = ? WHERE key = 'snapshot'", (name,))
@@ -242,7 +255,9 @@ class LocalStore:
 
     def runs(self, kind: str) -> list[RunFile]:
         """Return the runs of one index, oldest first."""
-        rows = self.database.execute("SELECT name, level, rows FROM runs WHERE kind = ? ORDER BY place", (kind,))
+        rows = self.database.execute(
+            "SELECT name, level, rows FROM runs WHERE kind = ? ORDER BY place", (kind,)
+        )
         return [RunFile(name=name, level=level, rows=n) for name, level, n in rows]
 
     def name_runs(self, runs: Mapping[str, Sequence[RunFile]], *, flushed: bool) -> None:
@@ -287,7 +302,11 @@ def connect_reader(folder: Path) -> sqlite3.Connection:
         message = f"there is no dangol data in {folder}: load some with `dangol load FILE`, or name a folder with --data"
         raise NotFound(message)
     database = sqlite3.connect(
-        f"{path.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None, check_same_thread=False, timeout=30
+        f"{path.resolve().as_uri()}?mode=ro",
+        uri=True,
+        isolation_level=None,
+        check_same_thread=False,
+        timeout=30,
     )
     _check_format(database, folder)
     return database
@@ -300,7 +319,9 @@ def _check_format(database: sqlite3.Connection, folder: Path) -> None:
         message = f"{folder}/dangol.db is not a dangol database ({cause}): name another folder with --data"
         raise FolderDamaged(message) from cause
     if found > FORMAT:
-        message = f"the data folder {folder} has format {found}, this version reads up to {FORMAT}: upgrade dangol"
+        message = (
+            f"the data folder {folder} has format {found}, this version reads up to {FORMAT}: upgrade dangol"
+        )
         raise FolderTooNew(message)
 
 
@@ -325,14 +346,18 @@ def read_states(database: sqlite3.Connection, folder: Path) -> tuple[States, int
 def _read_snapshot(path: Path, rows: int) -> States:
     snapshot = np.fromfile(path, STATE) if path.exists() else empty_states(0)
     if len(snapshot) != rows:
-        message = f"the states snapshot {path.name} is missing or cut short: restore the data folder from a copy"
+        message = (
+            f"the states snapshot {path.name} is missing or cut short: restore the data folder from a copy"
+        )
         raise FolderDamaged(message)
     return snapshot
 
 
 def _write_states(database: sqlite3.Connection, seq: int, batch: Commit) -> None:
     if len(batch.slots):
-        database.execute("INSERT INTO deltas VALUES (?, ?, ?)", (seq, batch.slots.tobytes(), batch.states.tobytes()))
+        database.execute(
+            "INSERT INTO deltas VALUES (?, ?, ?)", (seq, batch.slots.tobytes(), batch.states.tobytes())
+        )
     if len(batch.invoice_rows):
         database.execute("INSERT INTO invoice_tail VALUES (?, ?)", (seq, batch.invoice_rows.tobytes()))
 
@@ -371,4 +396,6 @@ def _write_rejects(database: sqlite3.Connection, seq: int, batch: Commit) -> Non
         "INSERT INTO rejects (batch, received_at, reason, field, status, raw) VALUES (?, ?, ?, ?, 'open', ?)",
         [(seq, batch.at, reject.reason, reject.field, reject.raw) for reject in batch.rejects],
     )
-    database.executemany("UPDATE rejects SET status = 'replayed' WHERE seq = ?", [(s,) for s in batch.replayed])
+    database.executemany(
+        "UPDATE rejects SET status = 'replayed' WHERE seq = ?", [(s,) for s in batch.replayed]
+    )

@@ -47,7 +47,13 @@ def _invoice_key(slot: Int64, invoice: UInt64) -> UInt64:
 
 def invoice_rows(parts: InvoiceSums) -> UInt64:
     """Return parts of invoices as rows of the index."""
-    columns = (_invoice_key(parts.slot, parts.invoice), parts.invoice, parts.at, parts.bought, parts.cancelled)
+    columns = (
+        _invoice_key(parts.slot, parts.invoice),
+        parts.invoice,
+        parts.at,
+        parts.bought,
+        parts.cancelled,
+    )
     return np.stack([column.view(np.uint64) for column in columns], axis=1)
 
 
@@ -76,7 +82,10 @@ class LocalHistory:
         self._seed = int(store.meta("hash_seed"))
         self._merging: tuple[str, tuple[RunFile, ...], Future[RunFile]] | None = None
         self._worker = ThreadPoolExecutor(1, "dangol-merge")
-        self._indices = {kind: RunIndex(self._runs_folder, kind, width=w, capacity=FLUSH_ROWS * 5 // 4) for kind, w in _WIDTHS.items()}
+        self._indices = {
+            kind: RunIndex(self._runs_folder, kind, width=w, capacity=FLUSH_ROWS * 5 // 4)
+            for kind, w in _WIDTHS.items()
+        }
         for kind, index in self._indices.items():
             index.attach(store.runs(kind))
         self._read_tail(products)
@@ -86,10 +95,14 @@ class LocalHistory:
         store = self._store
         begin = int(store.meta("flushed_log")) or store.log.begin
         for offset, batch in store.log.batches(begin, store.log_end):
-            lines = batch.set_column(batch.schema.get_field_index("at"), "at", batch.column("at").view(pa.int64()))
+            lines = batch.set_column(
+                batch.schema.get_field_index("at"), "at", batch.column("at").view(pa.int64())
+            )
             self._indices["seen"].add(mark_lines(lines, self._seed).rows(np.ones(len(lines), np.bool_)))
             self._indices["pairs"].add(_pair_rows(self._stored_pairs(lines, offset, products)))
-        rejects = store.database.execute("SELECT raw FROM rejects WHERE seq > ?", (store.meta("flushed_reject"),))
+        rejects = store.database.execute(
+            "SELECT raw FROM rejects WHERE seq > ?", (store.meta("flushed_reject"),)
+        )
         raw = [row[0] for row in rejects]
         self._indices["seen"].add(mark_rejects(raw, self._seed).rows(np.ones(len(raw), np.bool_)))
         for (rows,) in store.database.execute("SELECT rows FROM invoice_tail ORDER BY seq"):
@@ -120,7 +133,11 @@ class LocalHistory:
         rows = np.ascontiguousarray(rows)
         numbers = rows.view(np.int64)
         return PairLines(
-            pair=rows[:, 0], at=numbers[:, 1], quantity=numbers[:, 2], invoice=rows[:, 3], pointer=numbers[:, 4]
+            pair=rows[:, 0],
+            at=numbers[:, 1],
+            quantity=numbers[:, 2],
+            invoice=rows[:, 3],
+            pointer=numbers[:, 4],
         )
 
     def invoices(self, slots: Int64, invoices: UInt64) -> InvoiceSums:
@@ -191,4 +208,3 @@ class LocalHistory:
     def close(self) -> None:
         """Wait for a merge that is under way; its file is deleted at the next start."""
         self._worker.shutdown(wait=True)
-

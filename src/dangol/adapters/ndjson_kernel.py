@@ -273,7 +273,20 @@ def _object(at, end, base, names, places, known, to_scratch, starts, lengths):  
 
 
 @njit(
-    _I(_READ, _I, types.boolean, _I, _READ, _NUMBERS, types.int64[::1], _BYTES, _SPANS, _SPANS, _SPANS, _BYTES),
+    _I(
+        _READ,
+        _I,
+        types.boolean,
+        _I,
+        _READ,
+        _NUMBERS,
+        types.int64[::1],
+        _BYTES,
+        _SPANS,
+        _SPANS,
+        _SPANS,
+        _BYTES,
+    ),
     cache=True,
     nogil=True,
 )
@@ -373,7 +386,11 @@ def _copy(at, end, to, length):  # type: ignore[no-untyped-def]
         put_word(to + place, word(at + place))
 
 
-@njit(types.void(_READ, _READ, _SPANS, _SPANS, _I, _LANE64, _SPANS, types.uint8[:, ::1], _BYTES), cache=True, nogil=True)
+@njit(
+    types.void(_READ, _READ, _SPANS, _SPANS, _I, _LANE64, _SPANS, types.uint8[:, ::1], _BYTES),
+    cache=True,
+    nogil=True,
+)
 def gather(data, scratch, starts, lengths, rows, ends, offsets, nulls, out):  # type: ignore[no-untyped-def]
     """Write all fields as Arrow text columns, line by line while a line is in the cache.
 

@@ -65,7 +65,16 @@ class Numbering:
             self._make_room(n, int(offsets[-1]) - int(offsets[0]))
         numbers = np.empty(n, np.int64)
         self._count = _assign(
-            offsets, text, valid, self._table, self._hashes, self._ends, self._arena, self._count, add, numbers
+            offsets,
+            text,
+            valid,
+            self._table,
+            self._hashes,
+            self._ends,
+            self._arena,
+            self._count,
+            add,
+            numbers,
         )
         return numbers
 

@@ -199,9 +199,7 @@ def merge_runs(folder: Path, files: Sequence[RunFile]) -> RunFile:
     begins = [0] * len(runs)
     with _Writer(folder / name, runs[0].rows.shape[1], total) as writer:
         for bound in _split_keys(runs, total):
-            ends = [
-                len(run.rows) if bound is None else int(run.places(np.array([bound]))[0]) for run in runs
-            ]
+            ends = [len(run.rows) if bound is None else int(run.places(np.array([bound]))[0]) for run in runs]
             part = np.concatenate(
                 [run.rows[low:high] for run, low, high in zip(runs, begins, ends, strict=True)]
             )
@@ -265,6 +263,8 @@ class _Writer:
 
     def _write(self, words: Rows) -> None:
         """Write all of it; a raw file may take only a part at a time, as before a disk is full."""
-        left = memoryview(words.tobytes() if not words.flags.c_contiguous else words.view(np.uint8).reshape(-1))  # type: ignore[arg-type]
+        left = memoryview(
+            words.tobytes() if not words.flags.c_contiguous else words.view(np.uint8).reshape(-1)
+        )  # type: ignore[arg-type]
         while len(left):
             left = left[self._file.write(left) :]

@@ -5,7 +5,16 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, types
 
-__all__ = ["FENCE", "add_to_bloom", "bloom_bits", "chain", "find_in_memory", "find_in_run", "first_places", "gather"]
+__all__ = [
+    "FENCE",
+    "add_to_bloom",
+    "bloom_bits",
+    "chain",
+    "find_in_memory",
+    "find_in_run",
+    "first_places",
+    "gather",
+]
 
 FENCE = 128
 """One key in so many is held in memory."""

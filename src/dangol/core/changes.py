@@ -47,14 +47,18 @@ class Moves:
         )
         cause = np.concatenate([none, *(np.full(len(part[0]), part[4], np.int64) for part in parts)])
         order = np.lexsort((np.arange(len(slot)), slot, at))
-        return cls(slot=slot[order], at=at[order], before=before[order], after=after[order], cause=cause[order])
+        return cls(
+            slot=slot[order], at=at[order], before=before[order], after=after[order], cause=cause[order]
+        )
 
     def followed_by(self, other: Moves) -> Moves:
         """Return both, in order of time."""
         both = [np.concatenate(pair) for pair in zip(self._columns(), other._columns(), strict=True)]
         slot, at, before, after, cause = both
         order = np.argsort(at, kind="stable")
-        return Moves(slot=slot[order], at=at[order], before=before[order], after=after[order], cause=cause[order])
+        return Moves(
+            slot=slot[order], at=at[order], before=before[order], after=after[order], cause=cause[order]
+        )
 
     def _columns(self) -> tuple[Int64, ...]:
         return self.slot, self.at, self.before, self.after, self.cause
@@ -100,7 +104,9 @@ def moves_of_touched(
     due = np.flatnonzero((before["next_change_at"] != NEVER) & (before["next_change_at"] < first))
     waiting = changes_by_time(Rfm.of(before[due]), span.since, span.until, model)
     earlier = waiting.at < first[due[waiting.row]]
-    row, at, left, entered = (c[earlier] for c in (due[waiting.row], waiting.at, waiting.before, waiting.after))
+    row, at, left, entered = (
+        c[earlier] for c in (due[waiting.row], waiting.at, waiting.before, waiting.after)
+    )
     held = before["segment"].copy()
     held[row] = entered  # in order of time: the last one stays
     judged = outlook(Rfm.of(after), last, model)

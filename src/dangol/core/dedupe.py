@@ -19,7 +19,17 @@ from numpy.typing import NDArray
 from dangol.core.identity import UInt64, hash_columns, hash_columns_64, hex_ids
 from dangol.core.schema import Int64
 
-__all__ = ["CONFLICT", "DUPLICATE", "NEW", "Marks", "Seen", "judge", "mark_lines", "mark_rejects", "with_event_ids"]
+__all__ = [
+    "CONFLICT",
+    "DUPLICATE",
+    "NEW",
+    "Marks",
+    "Seen",
+    "judge",
+    "mark_lines",
+    "mark_rejects",
+    "with_event_ids",
+]
 
 NEW, DUPLICATE, CONFLICT = 0, 1, 2
 

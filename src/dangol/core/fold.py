@@ -182,7 +182,9 @@ def _match(
     order = np.lexsort((both.at, both.pair))
     tied = ties_that_matter(both, order)
     if tied.any():
-        ids = _event_ids(order[tied], len(old), both, facts.event_id.take(pa.array(facts.row[fresh])), history)
+        ids = _event_ids(
+            order[tied], len(old), both, facts.event_id.take(pa.array(facts.row[fresh])), history
+        )
         order = time_order(both, order, tied, ids)
     both = both.take(order)
     was = order < len(old)
@@ -245,7 +247,9 @@ def _invoice_parts(facts: Facts, changed: InvoiceSums) -> InvoiceSums:
     invoice, quantity = facts.invoice[bought], facts.quantity[bought]
     if not len(invoice):
         return _add_up(changed.slot, changed.invoice, changed.at, changed.bought, changed.cancelled)
-    runs = np.flatnonzero(np.concatenate([[True], invoice[1:] != invoice[:-1]]))  # lines of one invoice come together
+    runs = np.flatnonzero(
+        np.concatenate([[True], invoice[1:] != invoice[:-1]])
+    )  # lines of one invoice come together
     return _add_up(
         np.concatenate([facts.slot[bought][runs], changed.slot]),
         np.concatenate([invoice[runs], changed.invoice]),

@@ -84,7 +84,11 @@ def time_order(lines: PairLines, order: Int64, tied: NDArray[np.bool_], event_id
     return order[by_id]
 
 
-@njit(types.int64[::1](types.Array(types.uint64, 1, "C", readonly=True), types.int64[::1]), cache=True, nogil=True)
+@njit(
+    types.int64[::1](types.Array(types.uint64, 1, "C", readonly=True), types.int64[::1]),
+    cache=True,
+    nogil=True,
+)
 def matched_quantities(pair, quantity):  # type: ignore[no-untyped-def]
     """Match cancellations for lines in order of pair, time and event id.
 
