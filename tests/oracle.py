@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from dangol.adapters.local import connect_reader, read_states
+from dangol.adapters.local_read import connect_reader, read_states
 from dangol.config import Settings
 from dangol.core.schema import NEVER
 from dangol.engine import Engine, open_engine

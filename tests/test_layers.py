@@ -1,8 +1,9 @@
-"""Each layer imports only what stands below it: core is pure, adapters know no engine, nobody needs the server."""
+"""Each layer imports only what stands below it: the contracts of pyproject.toml, and what they cannot say."""
 
 from __future__ import annotations
 
 import ast
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,85 +13,91 @@ import pytest
 import dangol
 
 ROOT = Path(dangol.__file__).parent
+PROJECT = Path(__file__).resolve().parents[1]
 MODULES = {
     ".".join(("dangol", *path.relative_to(ROOT).with_suffix("").parts)): path for path in ROOT.rglob("*.py")
 }
-CORE = {"numpy", "pyarrow", "numba", "msgspec"}
-DOORS = ("dangol.__main__", "dangol.cli", "dangol.bench", "dangol.demo")
+CORE_LIBRARIES = {"numpy", "pyarrow", "numba", "msgspec"}
+CORE_STANDARD = {
+    "__future__",
+    "collections",
+    "dataclasses",
+    "enum",
+    "functools",
+    "importlib",
+    "itertools",
+} | {
+    "json",
+    "math",
+    "typing",
+}
 
 
-def imports_of(path: Path) -> Iterator[str]:
-    """All modules that a file imports, within functions too; type checkers' imports aside."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    hidden = {id(node) for guard in ast.walk(tree) if _for_types(guard) for node in ast.walk(guard)}
-    for node in ast.walk(tree):
-        if id(node) in hidden:
-            continue
+def tree_of(module: str) -> ast.AST:
+    return ast.parse(MODULES[module].read_text(encoding="utf-8"))
+
+
+def imports_of(module: str) -> Iterator[str]:
+    """Return all modules that a module names in imports, within functions and for type checkers too."""
+    for node in ast.walk(tree_of(module)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path.name} imports relatively"
-            yield from (_module(node.module or "", alias.name) for alias in node.names)
+            yield "." * node.level + (node.module or "")
 
 
-def _for_types(node: ast.AST) -> bool:
-    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
-
-
-def _module(package: str, name: str) -> str:
-    full = f"{package}.{name}"
-    return full if full in MODULES else package
-
-
-def within(module: str, *packages: str) -> bool:
-    return any(module == package or module.startswith(package + ".") for package in packages)
-
-
-def foreign(module: str) -> bool:
-    top = module.partition(".")[0]
-    return top != "dangol" and top not in sys.stdlib_module_names and top != "__future__"
-
-
-def in_package(*packages: str) -> list[str]:
-    return sorted(module for module in MODULES if within(module, *packages))
-
-
-@pytest.mark.parametrize("module", in_package("dangol.core"))
-def test_core_imports_only_core_and_errors_and_four_libraries(module: str) -> None:
-    for name in imports_of(MODULES[module]):
-        allowed = name.partition(".")[0] in CORE if foreign(name) else True
-        if name.startswith("dangol"):
-            allowed = within(name, "dangol.core", "dangol.errors")
-        assert allowed, f"{module} imports {name}"
-
-
-@pytest.mark.parametrize("module", in_package("dangol.adapters", "dangol.testing"))
-def test_adapters_import_only_ports_core_errors_and_each_other(module: str) -> None:
-    below = (
-        "dangol.ports",
-        "dangol.core",
-        "dangol.errors",
-        "dangol.adapters",
-        "dangol.testing",
-        "dangol.rules",
+def lint(folder: Path) -> subprocess.CompletedProcess[str]:
+    """Hold the package `dangol` in a folder against the contracts, as `make lint` does."""
+    program = "import sys; from importlinter.cli import lint_imports as lint; sys.exit(lint(sys.argv[1], no_cache=True))"
+    command = [sys.executable, "-c", program, str(PROJECT / "pyproject.toml")]
+    return subprocess.run(
+        command, cwd=folder, env={"PYTHONPATH": str(folder)}, capture_output=True, text=True
     )
-    for name in imports_of(MODULES[module]):
-        assert not name.startswith("dangol") or name == "dangol" or within(name, *below), (
-            f"{module} imports {name}"
-        )
 
 
-@pytest.mark.parametrize("module", sorted(m for m in MODULES if not within(m, "dangol.serve", *DOORS)))
-def test_nothing_needs_the_server_but_the_doors(module: str) -> None:
-    for name in imports_of(MODULES[module]):
-        assert not within(name, "dangol.serve"), f"{module} imports {name}"
+def test_the_code_keeps_the_contracts_of_its_layers() -> None:
+    answer = lint(ROOT.parent)
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+
+
+@pytest.mark.parametrize(
+    ("module", "line"),
+    [
+        ("core/fold.py", "import dangol.adapters.runs"),
+        ("adapters/files.py", "from dangol.config import Settings"),
+        ("engine.py", "def late():\n    from dangol.serve.server import serve"),
+        ("pipeline.py", "from dangol.testing.shop import Shop"),
+        ("view.py", "import click"),
+        ("helpers.py", '"""A module that has no place."""'),
+    ],
+)
+def test_an_import_from_above_breaks_a_contract(tmp_path: Path, module: str, line: str) -> None:
+    copy = tmp_path / "dangol"
+    for path in MODULES.values():
+        target = copy / path.relative_to(ROOT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(path.read_bytes())
+    with (copy / module).open("a", encoding="utf-8") as file:
+        file.write(f"\n\n{line}\n")
+    answer = lint(tmp_path)
+    assert (answer.returncode, "BROKEN" in answer.stdout) == (1, True), answer.stdout + answer.stderr
+
+
+@pytest.mark.parametrize("module", sorted(m for m in MODULES if m.startswith("dangol.core.")))
+def test_core_imports_four_libraries_and_pure_parts_of_the_standard_one(module: str) -> None:
+    tops = {name.partition(".")[0] for name in imports_of(module)}
+    assert tops <= CORE_LIBRARIES | CORE_STANDARD | {"dangol"}
+
+
+def test_no_module_imports_relatively() -> None:
+    assert [m for m in MODULES if any(name.startswith(".") for name in imports_of(m))] == []
 
 
 def test_only_the_settings_read_the_environment() -> None:
     readers = {
         module
-        for module, path in MODULES.items()
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for module in MODULES
+        for node in ast.walk(tree_of(module))
         if isinstance(node, ast.Attribute) and node.attr in ("environ", "getenv")
     }
     assert readers <= {"dangol.config"}

@@ -6,7 +6,8 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from dangol.adapters.local import LocalStore, read_states
+from dangol.adapters.local import LocalStore
+from dangol.adapters.local_read import read_states
 from dangol.adapters.numbering import Numbering
 from dangol.core.due import DueQueue
 from dangol.core.fold import empty_states

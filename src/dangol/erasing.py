@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dangol.adapters.local import Commit
+from dangol.adapters.local_commit import Commit
 from dangol.core.fold import empty_states
 from dangol.errors import NotFound
 from dangol.pipeline import Pipeline, digest

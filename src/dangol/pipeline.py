@@ -15,7 +15,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dangol.adapters.line_log import MAX_BATCH_ROWS, STORED, pointers
-from dangol.adapters.local import ChangeRows, Commit, LocalStore, Reject
+from dangol.adapters.local import LocalStore
+from dangol.adapters.local_commit import ChangeRows, Commit, Reject
 from dangol.adapters.local_history import LocalHistory, invoice_hash, invoice_rows
 from dangol.book import Book, Totals
 from dangol.core.changes import CAUSES, Moves, Span, moves_by_time, moves_of_touched

@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 
 from dangol.adapters.line_log import STORED
-from dangol.adapters.local import connect_reader, read_states
+from dangol.adapters.local_read import connect_reader, read_states
 from dangol.core.decay import outlook
 from dangol.core.features import Rfm
 from dangol.core.model_card import Model, from_json

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from dangol import records
 from dangol.adapters.line_log import LineLog
-from dangol.adapters.local import connect_reader, read_states
+from dangol.adapters.local_read import connect_reader, read_states
 from dangol.core.decay import Outlook, outlook
 from dangol.core.features import Rfm
 from dangol.core.fold import empty_states
@@ -297,94 +297,28 @@ class View:
         self, *, after: int = 0, limit: int = 100, customer: str | None = None
     ) -> list[dict[str, Any]]:
         """Return segment changes behind the cursor `after` (a `seq`), oldest first."""
-        where, values = "c.seq > ?", [after, limit]
-        if customer is not None:
-            where, values = "c.seq > ? AND u.id = ?", [after, customer, limit]  # type: ignore[list-item]
         with self._lock:
-            rows = self._database.execute(
-                "SELECT c.seq, c.slot, u.id, c.before, c.after, c.at, c.recorded_at, c.cause, c.pointer,"
-                " c.model, c.backfill"
-                f" FROM changes c JOIN customers u ON u.slot = c.slot WHERE {where} ORDER BY c.seq LIMIT ?",
-                values,
-            ).fetchall()
-            return [self._change(row) for row in rows]
+            return records.changes(self._database, self._log, after=after, limit=limit, customer=customer)
 
     def last_change(self) -> int:
         """Return the `seq` of the newest change, 0 before the first."""
         with self._lock:
             return int(self._database.execute("SELECT coalesce(max(seq), 0) FROM changes").fetchone()[0])
 
-    def _change(self, row: Sequence[Any]) -> dict[str, Any]:
-        seq, slot, id, before, after, at, recorded_at, cause, pointer, model, backfill = row
-        return {
-            "seq": seq,
-            "customer": id,
-            "before": SEGMENTS[before],
-            "after": SEGMENTS[after],
-            "at": iso(at),
-            "recorded_at": iso(recorded_at),
-            "cause": cause,
-            "events": self._causing_events(pointer, slot) if pointer >= 0 else [],
-            "model": model,
-            "backfill": bool(backfill),
-        }
-
-    def _causing_events(self, pointer: int, slot: int) -> list[str]:
-        batch = self._log.batch_at(pointer)
-        own = batch.column("slot").to_numpy() == slot
-        ids: list[str] = batch.column("event_id").filter(pa.array(own)).to_pylist()
-        return ids
-
     def rejects(self, *, after: int = 0, limit: int = 100, reason: str | None = None) -> list[dict[str, Any]]:
         """Return rejected lines behind the cursor `after` (a `seq`), oldest first."""
-        where, values = "seq > ?", [after, limit]
-        if reason is not None:
-            where, values = "seq > ? AND reason = ?", [after, reason, limit]  # type: ignore[list-item]
         with self._lock:
-            rows = self._database.execute(
-                f"SELECT seq, received_at, reason, field, raw, status FROM rejects WHERE {where} ORDER BY seq LIMIT ?",
-                values,
-            ).fetchall()
-        return [
-            {
-                "seq": seq,
-                "received_at": iso(at),
-                "reason": why,
-                "field": field,
-                "raw": bytes(raw).decode("utf-8", "backslashreplace"),
-                "status": status,
-            }
-            for seq, at, why, field, raw, status in rows
-        ]
+            return records.rejects(self._database, after=after, limit=limit, reason=reason)
 
     def models(self) -> list[dict[str, Any]]:
         """Return all models, newest first: version, status and when it was made."""
         with self._lock:
-            rows = self._database.execute(
-                "SELECT version, created_at, status, card FROM models ORDER BY version DESC"
-            )
-            return [
-                {
-                    "version": version,
-                    "status": status,
-                    "created_at": iso(at),
-                    "kind": json.loads(card)["kind"],
-                }
-                for version, at, status, card in rows
-            ]
+            return records.models(self._database)
 
     def model(self, version: int | None = None) -> dict[str, Any]:
         """Return the card of a model (the live one if no version is named); raises NotFound."""
-        where, values = ("status = 'live'", ()) if version is None else ("version = ?", (version,))
         with self._lock:
-            row = self._database.execute(
-                f"SELECT version, status, card FROM models WHERE {where}", values
-            ).fetchone()
-        if row is None:
-            message = f"there is no model {version}: `dangol model list` shows those there are"
-            raise NotFound(message)
-        card: dict[str, Any] = json.loads(row[2])
-        return card | {"version": row[0], "status": row[1]}
+            return records.model(self._database, version)
 
 
 def _cursor(after: str | None) -> int:

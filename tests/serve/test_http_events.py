@@ -113,10 +113,11 @@ def test_gzip_members_may_be_joined(client: httpx.Client) -> None:
 
 
 def test_a_full_queue_asks_to_come_back(tmp_path: Path) -> None:
-    settings = Settings(data=tmp_path / "data", queue_bytes=10)
+    settings = Settings(data=tmp_path / "data", max_body_bytes=1000, queue_bytes=1000)
     with open_engine(settings) as engine:
         engine.start()
-        with running(engine, settings=engine.settings) as url:
+        with running(engine, settings=engine.settings) as url, engine._lock:  # so that no commit gets through
+            engine.submit(b" " * 999)
             answer = httpx.post(f"{url}/v1/events", json=line(1))
     assert answer.status_code == 429
     assert int(answer.headers["retry-after"]) >= 1

@@ -52,6 +52,7 @@ class LineLog:
         self._path = path
         self._mapped: pa.MemoryMappedFile | None = None
         self._file = -1
+        self._begin: int | None = None
         if not path.exists() and writer:
             path.write_bytes(_schema_bytes())
         if writer:
@@ -59,8 +60,15 @@ class LineLog:
 
     @property
     def begin(self) -> int:
-        """The offset of the first record batch."""
-        return len(_schema_bytes())
+        """The offset of the first record batch, behind the schema as the version that made the file wrote it."""
+        if self._begin is None:
+            with pa.OSFile(str(self._path)) as file:
+                try:
+                    pa.ipc.read_message(file)
+                    self._begin = int(file.tell())
+                except (pa.ArrowInvalid, EOFError):  # the first start died in the middle
+                    self._begin = len(_schema_bytes())
+        return self._begin
 
     def append(self, lines: pa.RecordBatch, offset: int) -> int:
         """Write `lines` (schema STORED) at `offset`, the committed length, sync, and return the new length."""

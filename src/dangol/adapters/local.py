@@ -9,75 +9,24 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 import secrets
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-
 from dangol.adapters.line_log import LineLog
+from dangol.adapters.local_commit import Commit, write_rows
+from dangol.adapters.local_read import check_format, read_states
 from dangol.adapters.local_schema import FORMAT, TABLES
 from dangol.adapters.runs import RunFile
-from dangol.core.fold import empty_states
-from dangol.core.identity import UInt64
-from dangol.core.schema import STATE, Int64, States
-from dangol.errors import FolderDamaged, FolderInUse, FolderTooNew, NotFound, StoreFailed
+from dangol.core.schema import States
+from dangol.errors import FolderDamaged, FolderInUse, StoreFailed
 
-__all__ = ["ChangeRows", "Commit", "LocalStore", "Reject", "connect_reader", "read_states"]
+__all__ = ["LocalStore"]
 
 _SNAPSHOT_FLOOR = 8 << 20
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reject:
-    """A line that was not accepted, as it is stored."""
-
-    reason: str
-    field: str
-    raw: bytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChangeRows:
-    """Segment changes, column by column; sequence numbers follow `first`, in order."""
-
-    first: int
-    slot: Int64
-    before: Int64
-    after: Int64
-    at: Int64
-    cause: Sequence[str]
-    pointer: Int64
-    previous: Int64
-    model: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Commit:
-    """All that one micro-batch changes."""
-
-    at: int
-    clock: int
-    counters: Mapping[str, Any]
-    lines: pa.RecordBatch | None = None
-    slots: Int64 = field(default_factory=lambda: np.empty(0, np.int64))
-    states: States = field(default_factory=lambda: empty_states(0))
-    customers: tuple[int, pa.Array] = (0, pa.array([], pa.string()))
-    products: tuple[int, pa.Array] = (0, pa.array([], pa.string()))
-    countries: tuple[int, pa.Array] = (0, pa.array([], pa.string()))
-    invoice_rows: UInt64 = field(default_factory=lambda: np.empty((0, 5), np.uint64))
-    changes: ChangeRows | None = None
-    rejects: Sequence[Reject] = ()
-    replayed: Sequence[int] = ()
-    positions: Mapping[str, str] = field(default_factory=dict)
-    model_status: Mapping[int, str] = field(default_factory=dict)
-    backfill: bool = False
 
 
 class LocalStore:
@@ -111,7 +60,7 @@ class LocalStore:
         self.database = _connect(self.folder / "dangol.db")
         if not self.database.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
             self._create()
-        _check_format(self.database, self.folder)
+        check_format(self.database, self.folder)
         self.log = LineLog(self.folder / "lines.arrows", writer=True)
         self.recall()
         self.log.truncate(self.log_end)
@@ -168,7 +117,10 @@ class LocalStore:
             self.database.execute("COMMIT")
         except (sqlite3.Error, OSError) as cause:
             self._roll_back()
-            message = f"the data folder {self.folder} refused a commit ({cause}): make room or check the disk; nothing was acknowledged"
+            message = (
+                f"the data folder {self.folder} refused a commit ({cause}):"
+                " make room or check the disk; nothing was acknowledged"
+            )
             raise StoreFailed(message) from cause
         except BaseException:
             self._roll_back()
@@ -184,23 +136,7 @@ class LocalStore:
         with self.transaction() as database:
             if batch.lines is not None:
                 log_end = self.log.append(batch.lines, log_end)
-            database.execute(
-                "INSERT INTO commits VALUES (?, ?, ?, ?, ?)",
-                (seq, batch.at, batch.clock, log_end, json.dumps(batch.counters)),
-            )
-            database.execute("DELETE FROM commits WHERE seq < ?", (seq - 1,))
-            _write_states(database, seq, batch)
-            _write_names(database, batch)
-            _write_changes(database, batch)
-            _write_rejects(database, seq, batch)
-            database.executemany(
-                "INSERT OR REPLACE INTO positions VALUES (?, ?, ?)",
-                [(source, position, seq) for source, position in batch.positions.items()],
-            )
-            database.executemany(
-                "UPDATE models SET status = ? WHERE version = ?",
-                [(status, version) for version, status in batch.model_status.items()],
-            )
+            write_rows(database, seq, log_end, batch)
             if also is not None:
                 also(database)
         self.seq, self.log_end = seq, log_end
@@ -247,7 +183,10 @@ class LocalStore:
             self.database.execute("VACUUM")
             busy = self.database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
         except sqlite3.Error as cause:
-            message = f"the database in {self.folder} cannot be written anew ({cause}): make room, then start again to finish"
+            message = (
+                f"the database in {self.folder} cannot be written anew ({cause}):"
+                " make room, then start again to finish"
+            )
             raise StoreFailed(message) from cause
         if not busy:
             with self.transaction() as database:
@@ -293,109 +232,3 @@ def _connect(path: Path) -> sqlite3.Connection:
         message = f"{path} is not a dangol database ({cause}): name another folder with --data"
         raise FolderDamaged(message) from cause
     return database
-
-
-def connect_reader(folder: Path) -> sqlite3.Connection:
-    """Open the database of `folder` for reading, beside a writer or without one."""
-    path = folder / "dangol.db"
-    if not path.exists():
-        message = f"there is no dangol data in {folder}: load some with `dangol load FILE`, or name a folder with --data"
-        raise NotFound(message)
-    database = sqlite3.connect(
-        f"{path.resolve().as_uri()}?mode=ro",
-        uri=True,
-        isolation_level=None,
-        check_same_thread=False,
-        timeout=30,
-    )
-    _check_format(database, folder)
-    return database
-
-
-def _check_format(database: sqlite3.Connection, folder: Path) -> None:
-    try:
-        found = database.execute("SELECT value FROM meta WHERE key = 'format'").fetchone()[0]
-    except (sqlite3.DatabaseError, TypeError) as cause:
-        message = f"{folder}/dangol.db is not a dangol database ({cause}): name another folder with --data"
-        raise FolderDamaged(message) from cause
-    if found > FORMAT:
-        message = (
-            f"the data folder {folder} has format {found}, this version reads up to {FORMAT}: upgrade dangol"
-        )
-        raise FolderTooNew(message)
-
-
-def read_states(database: sqlite3.Connection, folder: Path) -> tuple[States, int]:
-    """Return the states as last committed, and the sequence number of that commit.
-
-    The caller holds a read transaction, or is the only writer. Raises FolderDamaged for a snapshot that is
-    gone: a reader beside a writer tries again, for a newer one may have replaced it meanwhile.
-    """
-    meta = dict(database.execute("SELECT key, value FROM meta"))
-    count = database.execute("SELECT coalesce(max(slot), -1) + 1 FROM customers").fetchone()[0]
-    states = empty_states(count)
-    if meta["snapshot"]:
-        snapshot = _read_snapshot(folder / meta["snapshot"], meta["snapshot_rows"])
-        states[: len(snapshot)] = snapshot
-    for slots, records in database.execute("SELECT slots, states FROM deltas ORDER BY seq"):
-        states[np.frombuffer(slots, np.int64)] = np.frombuffer(records, STATE)
-    last = database.execute("SELECT coalesce(max(seq), 0) FROM commits").fetchone()[0]
-    return states, int(last)
-
-
-def _read_snapshot(path: Path, rows: int) -> States:
-    snapshot = np.fromfile(path, STATE) if path.exists() else empty_states(0)
-    if len(snapshot) != rows:
-        message = (
-            f"the states snapshot {path.name} is missing or cut short: restore the data folder from a copy"
-        )
-        raise FolderDamaged(message)
-    return snapshot
-
-
-def _write_states(database: sqlite3.Connection, seq: int, batch: Commit) -> None:
-    if len(batch.slots):
-        database.execute(
-            "INSERT INTO deltas VALUES (?, ?, ?)", (seq, batch.slots.tobytes(), batch.states.tobytes())
-        )
-    if len(batch.invoice_rows):
-        database.execute("INSERT INTO invoice_tail VALUES (?, ?)", (seq, batch.invoice_rows.tobytes()))
-
-
-def _write_names(database: sqlite3.Connection, batch: Commit) -> None:
-    for table, (first, texts) in (
-        ("customers", batch.customers),
-        ("products", batch.products),
-        ("countries", batch.countries),
-    ):
-        if len(texts):
-            database.executemany(f"INSERT INTO {table} VALUES (?, ?)", enumerate(texts.to_pylist(), first))
-
-
-def _write_changes(database: sqlite3.Connection, batch: Commit) -> None:
-    changes = batch.changes
-    if changes is None or not len(changes.slot):
-        return
-    n = len(changes.slot)
-    constant = [(batch.at, changes.model, int(batch.backfill))] * n
-    columns = (changes.slot, changes.before, changes.after, changes.at, changes.pointer, changes.previous)
-    slot, before, after, at, pointer, previous = (column.tolist() for column in columns)
-    rows = zip(
-        range(changes.first, changes.first + n), slot, before, after, at, changes.cause, pointer, previous, constant,
-        strict=True,
-    )  # fmt: skip
-    database.executemany(
-        "INSERT INTO changes (seq, slot, before, after, at, cause, pointer, previous, recorded_at, model, backfill)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        ((*row[:8], *row[8]) for row in rows),
-    )
-
-
-def _write_rejects(database: sqlite3.Connection, seq: int, batch: Commit) -> None:
-    database.executemany(
-        "INSERT INTO rejects (batch, received_at, reason, field, status, raw) VALUES (?, ?, ?, ?, 'open', ?)",
-        [(seq, batch.at, reject.reason, reject.field, reject.raw) for reject in batch.rejects],
-    )
-    database.executemany(
-        "UPDATE rejects SET status = 'replayed' WHERE seq = ?", [(s,) for s in batch.replayed]
-    )

@@ -17,6 +17,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dangol.adapters import ndjson_kernel as kernel
+from dangol.adapters import text_columns_kernel as columns_kernel
 from dangol.core.schema import FAULTS, LineBlock
 from dangol.errors import TooLarge, UsageError
 
@@ -234,13 +235,13 @@ def _columns(
     """Build the text columns, all in one piece of memory."""
     width = starts.shape[1]
     sizes = np.zeros(width, np.int64)
-    kernel.totals(lengths, rows, sizes)
+    columns_kernel.totals(lengths, rows, sizes)
     room = (sizes + 2 * _ALIGNED) // _ALIGNED * _ALIGNED
     bases = np.concatenate([[0], np.cumsum(room)]).tolist()
     out = np.empty(bases[-1] + _ALIGNED, np.uint8)
     offsets = np.empty((width, rows + 1), np.int32)
     valid = np.full((width, (rows + 7) // 8), 255, np.uint8)
-    kernel.gather(data, scratch, starts, lengths, rows, np.array(bases[:-1]), offsets, valid, out)
+    columns_kernel.gather(data, scratch, starts, lengths, rows, np.array(bases[:-1]), offsets, valid, out)
     memory = pa.py_buffer(out)
     columns = []
     for field in range(width):

@@ -20,16 +20,14 @@ from dangol.adapters.words_kernel import (
     has_high,
     inner,
     long,
-    put_byte,
     put_int,
     put_long,
-    put_word,
     same,
     skip_blank,
     word,
 )
 
-__all__ = ["DONE", "MAX_DEPTH", "SLOW", "TOO_LONG", "depth_of", "gather", "scan", "totals"]
+__all__ = ["DONE", "MAX_DEPTH", "SLOW", "TOO_LONG", "depth_of", "scan"]
 
 DONE, SLOW, TOO_LONG = 0, 1, 2
 """What became of a line in the fast lane."""
@@ -42,8 +40,6 @@ _READ = types.Array(types.uint8, 1, "C", readonly=True)
 _NUMBERS = types.Array(types.int64, 1, "C", readonly=True)
 _BYTES = types.uint8[::1]
 _SPANS = types.int32[:, ::1]
-_LANE64 = types.int64[::1]
-_LANE = types.int32[::1]
 _I = types.int64
 _PAIR = types.UniTuple(types.int64, 2)
 _TRIPLE = types.UniTuple(types.int64, 3)
@@ -295,8 +291,9 @@ def scan(data, skipped, high_is_slow, max_line, names, places, known, scratch, s
 
     `names` holds the field names end to end; `places` their number + 1, then where each begins, and the
     end. `known` [3 * PREDICTED], zeros, is for the keys in the order last seen; it comes from the caller
-    because numba frees an array made here as soon as only its address is used. Row by row, `starts` and `lengths` receive the fields' spans, `lines` begin, end and number of the
-    physical line, `fate` what became of it.
+    because numba frees an array made here as soon as only its address is used. Row by row, `starts` and
+    `lengths` receive the fields' spans, `lines` begin, end and number of the physical line, `fate` what
+    became of it.
     """
     base = data.ctypes.data
     end = base + len(data)
@@ -365,56 +362,3 @@ def depth_of(data):  # type: ignore[no-untyped-def]
             depth -= 1
         at += 1
     return deepest
-
-
-@njit(types.void(_SPANS, _I, types.int64[::1]), cache=True, nogil=True)
-def totals(lengths, rows, out):  # type: ignore[no-untyped-def]
-    """Add up the bytes of each field."""
-    for row in range(rows):
-        for field in range(len(out)):
-            out[field] += max(lengths[row, field], 0)
-
-
-@inner(types.void(_I, _I, _I, _I))
-def _copy(at, end, to, length):  # type: ignore[no-untyped-def]
-    """Copy by words (up to seven bytes too many, which the next copy writes over)."""
-    if at + length + WORD > end:
-        for place in range(length):
-            put_byte(to + place, byte(at + place))
-        return
-    for place in range(0, length, WORD):
-        put_word(to + place, word(at + place))
-
-
-@njit(
-    types.void(_READ, _READ, _SPANS, _SPANS, _I, _LANE64, _SPANS, types.uint8[:, ::1], _BYTES),
-    cache=True,
-    nogil=True,
-)
-def gather(data, scratch, starts, lengths, rows, ends, offsets, nulls, out):  # type: ignore[no-untyped-def]
-    """Write all fields as Arrow text columns, line by line while a line is in the cache.
-
-    `ends` [fields] holds where each field's texts begin in `out`, and then where they end; `offsets` count
-    from there. `nulls` comes with all bits set and loses those of nulls. `out` has a word to spare behind
-    each field.
-    """
-    n = len(data)
-    memory, other = data.ctypes.data, scratch.ctypes.data - n
-    begin = out.ctypes.data
-    width = len(ends)
-    for field in range(width):
-        offsets[field, 0] = 0
-    firsts = ends.copy()
-    for row in range(rows):
-        for field in range(width):
-            length = np.int64(lengths[row, field])
-            if length >= 0:
-                start = np.int64(starts[row, field])
-                if start < n:
-                    _copy(memory + start, memory + n, begin + ends[field], length)
-                else:
-                    _copy(other + start, other + 2 * n, begin + ends[field], length)
-                ends[field] += length
-            else:
-                nulls[field, row >> 3] &= np.uint8(255 - (1 << (row & 7)))
-            offsets[field, row + 1] = ends[field] - firsts[field]

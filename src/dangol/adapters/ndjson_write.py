@@ -58,7 +58,7 @@ def _values(column: pa.Array, as_text: bool) -> tuple[str, pa.Array, str]:
 def _floats(column: pa.Array) -> pa.Array:
     """Write doubles with a point or an exponent, so that a price of 3 goes out as 3.0 and not as a count."""
     text = pc.if_else(pc.is_finite(column), column.cast(pa.string()), pa.scalar(None, pa.string()))
-    whole = pc.and_(pc.equal(pc.floor(column), column), pc.less(pc.abs(column), 1e15))
+    whole = pc.and_(pc.equal(pc.floor(column), column), pc.less(pc.abs(column), 1e6))  # Arrow writes 1e+10
     if pc.any(whole).as_py():
         text = pc.if_else(pc.fill_null(whole, False), pc.binary_join_element_wise(text, "0", "."), text)
     return pc.fill_null(text, "null")

@@ -263,8 +263,6 @@ class _Writer:
 
     def _write(self, words: Rows) -> None:
         """Write all of it; a raw file may take only a part at a time, as before a disk is full."""
-        left = memoryview(
-            words.tobytes() if not words.flags.c_contiguous else words.view(np.uint8).reshape(-1)
-        )  # type: ignore[arg-type]
+        left = memoryview(np.ascontiguousarray(words).data).cast("B")
         while len(left):
             left = left[self._file.write(left) :]

@@ -11,6 +11,7 @@ const PERIOD = 1000;
 const $ = (id) => document.getElementById(id);
 const rates = [];
 let status = null;
+let next = 0; // the timer of the next look: there is one at most
 let seen = null; // sequence number of the newest change on the page
 
 function make(tag, className, text) {
@@ -46,7 +47,7 @@ function drawNumbers() {
   $("events").textContent = number(status.events);
   $("empty").hidden = status.events > 0;
   const model = status.model;
-  $("model").textContent = model.starting ? t("model_starting") : t("model", model);
+  $("model").textContent = model.starting ? t("model_starting") : t("model", { version: model.version, name: t(model.name) });
   $("model").classList.toggle("starting", model.starting);
   $("foot").textContent = t("foot", {
     version: status.version,
@@ -161,6 +162,7 @@ function connected(error) {
 }
 
 async function tick() {
+  clearTimeout(next);
   try {
     status = await ask("/v1/status");
     rates.push(status.lines_per_second);
@@ -173,7 +175,8 @@ async function tick() {
     if (error.status === 401) forgetKey();
     connected(error);
   }
-  if (!document.hidden) setTimeout(tick, PERIOD);
+  clearTimeout(next);
+  if (!document.hidden) next = setTimeout(tick, PERIOD);
 }
 
 function remember(name, value) {

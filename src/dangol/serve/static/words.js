@@ -24,7 +24,7 @@ export const WORDS = {
     idle: "쉬는 중", running: "보내는 중", paused: "멈춤", finished: "다 보냄", stopped: "끝냄", failed: "실패",
     online: "실시간", offline: "연결 끊김", metrics: "지표", rejects: "거절된 줄",
     model_starting: "시작 모델 사용 중 · 데이터가 쌓이면 dangol fit --promote 로 다시 맞추세요",
-    model: "모델 {name} · 버전 {version}",
+    model: "모델 {version}판 · {name}", fitted: "이 상점에 맞춤", starting: "시작 모델",
     vip: "우수 VIP", dormant: "휴면 이탈", mid: "중고가치 일반", low: "저가치 일반", none: "등급 없음",
     by_events: "구매·취소", by_time: "시간 경과", by_model: "새 모델", by_erase: "삭제", to: "에서",
     foot: "버전 {version} · 커밋 {batches}번 · 디스크 {disk} · 취소 짝지음 {matched} / 일부 {partly} / 못 찾음 {unmatched}",
@@ -53,7 +53,7 @@ export const WORDS = {
     idle: "Idle", running: "Sending", paused: "Paused", finished: "All sent", stopped: "Stopped", failed: "Failed",
     online: "Live", offline: "Not connected", metrics: "Metrics", rejects: "Rejected lines",
     model_starting: "Starting model in use · with enough data, run dangol fit --promote",
-    model: "Model {name} · version {version}",
+    model: "Model version {version} · {name}", fitted: "fitted to this shop", starting: "starting model",
     vip: "VIP", dormant: "Dormant", mid: "Mid-high value", low: "Low value", none: "No segment",
     by_events: "Purchase or return", by_time: "Time passed", by_model: "New model", by_erase: "Erased", to: "to",
     foot: "Version {version} · {batches} commits · {disk} on disk · cancellations matched {matched} / partly {partly} / unmatched {unmatched}",
@@ -76,7 +76,7 @@ export function number(value, digits = 0) {
 }
 
 export function percent(part) {
-  return new Intl.NumberFormat(lang, { style: "percent", maximumFractionDigits: 1 }).format(part);
+  return new Intl.NumberFormat(lang, { style: "percent", minimumFractionDigits: 1, maximumFractionDigits: 1 }).format(part);
 }
 
 export function compact(value) {
