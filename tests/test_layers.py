@@ -48,7 +48,9 @@ def imports_of(module: str) -> Iterator[str]:
 
 def lint(folder: Path) -> subprocess.CompletedProcess[str]:
     """Hold the package `dangol` in a folder against the contracts, as `make lint` does."""
-    program = "import sys; from importlinter.cli import lint_imports as lint; sys.exit(lint(sys.argv[1], no_cache=True))"
+    program = (
+        "import sys; from importlinter import cli; sys.exit(cli.lint_imports(sys.argv[1], no_cache=True))"
+    )
     command = [sys.executable, "-c", program, str(PROJECT / "pyproject.toml")]
     return subprocess.run(
         command, cwd=folder, env={"PYTHONPATH": str(folder)}, capture_output=True, text=True

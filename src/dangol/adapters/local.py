@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import os
 import secrets
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from dangol.adapters.durable import sync_file, sync_folder
 from dangol.adapters.line_log import LineLog
 from dangol.adapters.local_commit import Commit, write_rows
 from dangol.adapters.local_read import check_format, read_states
@@ -63,6 +63,8 @@ class LocalStore:
         check_format(self.database, self.folder)
         self.log = LineLog(self.folder / "lines.arrows", writer=True)
         self.recall()
+        if not self.seq:
+            sync_folder(self.folder)  # the names of the files that were just made
         self.log.truncate(self.log_end)
         self._delta_bytes = self.database.execute("SELECT total(length(states)) FROM deltas").fetchone()[0]
         self._delete_orphans()
@@ -158,7 +160,7 @@ class LocalStore:
             with (self.folder / name).open("wb") as file:
                 states.tofile(file)
                 file.flush()
-                os.fsync(file.fileno())
+                sync_file(file.fileno(), self.folder / name)
         except OSError as cause:
             message = (
                 f"the states snapshot {name} cannot be written ({cause.strerror}): make room on the disk"

@@ -10,7 +10,6 @@ an unnamed file, which the next start deletes.
 from __future__ import annotations
 
 import mmap
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dangol.adapters import runs_kernel as kernel
+from dangol.adapters.durable import sync_file
 from dangol.core.identity import UInt64
 from dangol.core.schema import Int64
 from dangol.errors import FolderDamaged
@@ -227,6 +227,7 @@ class _Writer:
     """Writes a run front to back, in slices sorted by key, and syncs it."""
 
     def __init__(self, path: Path, width: int, rows: int) -> None:
+        self._path = path
         self._file = path.open("wb", buffering=0)
         self._fences: list[UInt64] = []
         self._bloom = np.zeros(max(1, rows * 12 // 64), np.uint64)
@@ -259,7 +260,7 @@ class _Writer:
         header[:5] = (_MAGIC, self._width, self._rows, len(fences), len(self._bloom))
         self._file.seek(0)
         self._write(header)
-        os.fsync(self._file.fileno())
+        sync_file(self._file.fileno(), self._path)
 
     def _write(self, words: Rows) -> None:
         """Write all of it; a raw file may take only a part at a time, as before a disk is full."""

@@ -16,7 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dangol.adapters.ndjson_write import to_ndjson
-from dangol.core.schema import FAULTS, Int64, LineBlock
+from dangol.core.schema import FAULTS, WIRE_FIELDS, Int64, LineBlock
 from dangol.errors import BadFile
 
 __all__ = ["EVENT_ID", "Rows", "Table", "TableSource", "numbered"]
@@ -164,6 +164,10 @@ def _with_ids(batch: pa.RecordBatch, fields: tuple[str, ...], ids: pa.Array) -> 
     return pa.RecordBatch.from_arrays(columns, names=list(fields))
 
 
+def _wire_order(name: str) -> tuple[int, str]:
+    return (WIRE_FIELDS.index(name), "") if name in WIRE_FIELDS else (len(WIRE_FIELDS), name)
+
+
 def _block(batch: pa.RecordBatch, bad: Mapping[int, bytes]) -> LineBlock:
     fault = np.zeros(len(batch), np.uint8)
     if bad:
@@ -185,7 +189,10 @@ class _RowText:
     def texts(self, rows: Sequence[int]) -> list[bytes]:
         """Return the texts of several rows."""
         good = [row for row in rows if row not in self.bad]
-        written = iter(to_ndjson(self.batch.take(pa.array(good, pa.int64()))).split(b"\n"))
+        names = sorted(
+            self.batch.schema.names, key=_wire_order
+        )  # as replay sends it, so that it is known again
+        written = iter(to_ndjson(self.batch.select(names).take(pa.array(good, pa.int64()))).split(b"\n"))
         return [self.bad[row] if row in self.bad else next(written) for row in rows]
 
 

@@ -74,9 +74,12 @@ def fit(
     known = known[np.lexsort(known.T)]
     centre, spread = _scale(known)
     scaled = (known - centre) / spread
-    mixture = _expectation_maximisation(scaled, _k_means(scaled, seed), prior, progress)
-    mixture = _ordered(mixture, name_groups(mixture.means))
-    _check(mixture, scaled)
+    mixture = _climb(scaled, _k_means(scaled, seed), prior, progress)
+    reason = _flaw(mixture, scaled)
+    if reason:  # where buying once is the rule, k-means cuts by frequency alone
+        mixture = _climb(scaled, _by_meaning(scaled), prior, progress)
+        if _flaw(mixture, scaled):
+            _refuse(reason)
     return Model(
         groups=tuple(_group(mixture, k, centre, spread) for k in range(GROUPS)),
         monetary_floor=monetary_floor,
@@ -151,6 +154,23 @@ def _lloyd(rows: Floats, centres: Floats) -> tuple[Floats, float]:
 def _squared_distances(rows: Floats, centres: Floats) -> Floats:
     distances: Floats = np.stack([np.square(rows - centre).sum(axis=1) for centre in centres], axis=1)
     return distances
+
+
+def _by_meaning(rows: Floats) -> Labels:
+    """Return a start from what the groups mean: a third long gone; of the others a sixth, a third, the rest."""
+    value = rows[:, 1] + rows[:, 2]
+    gone = rows[:, 0] > np.quantile(rows[:, 0], 2 / 3)
+    cuts = np.quantile(value[~gone], [1 / 2, 5 / 6])
+    start: Labels = np.where(gone, 3, np.searchsorted(cuts, value))
+    return start
+
+
+def _climb(
+    rows: Floats, start: Labels, prior: float, progress: Callable[[int, float], None] | None
+) -> _Mixture:
+    """Return the mixture found from a start, its groups in the order of SEGMENTS."""
+    mixture = _expectation_maximisation(rows, start, prior, progress)
+    return _ordered(mixture, name_groups(mixture.means))
 
 
 def _expectation_maximisation(
@@ -256,29 +276,26 @@ def _ordered(mixture: _Mixture, order: Labels) -> _Mixture:
     )
 
 
-def _check(mixture: _Mixture, rows: Floats) -> None:
-    """Refuse a mixture whose groups do not mean what their names say."""
+def _flaw(mixture: _Mixture, rows: Floats) -> str:
+    """Return why the groups of a mixture do not mean what their names say, or nothing."""
     labels = _log_densities(rows, mixture).argmax(axis=1)
     counts = np.bincount(labels, minlength=GROUPS)
     narrowest = np.linalg.eigvalsh(mixture.covariances)[:, 0]
     for k, name in enumerate(SEGMENTS[1:]):
         if counts[k] < _SMALLEST_SHARE * len(rows):
-            _refuse(f"empty group: {counts[k]} of {len(rows)} customers are {name}")
+            return f"empty group: {counts[k]} of {len(rows)} customers are {name}"
         if narrowest[k] < _COLLAPSED:
-            _refuse(f"collapsed covariance: group {name} lies on a single value of a feature")
+            return f"collapsed covariance: group {name} lies on a single value of a feature"
     vip, dormant, mid, low = range(GROUPS)
     recency = mixture.means[:, 0]
     medians = [float(np.median(rows[labels == k, 0])) for k in range(GROUPS)]
     gap = recency[dormant] - np.delete(recency, dormant).max()
     if gap < _DORMANT_GAP or medians[dormant] <= max(medians[k] for k in (vip, mid, low)):
-        _refuse(
-            f"missing dormant group: no group bought clearly longer ago than the others (gap {gap:.2f} sd)"
-        )
+        return f"missing dormant group: no group bought clearly longer ago than the others (gap {gap:.2f} sd)"
     value = mixture.means[:, 1] + mixture.means[:, 2]
     if value[vip] <= value[dormant]:
-        _refuse(
-            "missing VIP group: the most frequent and valuable customers are those who bought longest ago"
-        )
+        return "missing VIP group: the most frequent and valuable customers are those who bought longest ago"
+    return ""
 
 
 def _group(mixture: _Mixture, k: int, centre: Floats, spread: Floats) -> Group:

@@ -26,6 +26,7 @@ __all__ = [
     "NEVER",
     "SEGMENTS",
     "STATE",
+    "WIRE_FIELDS",
     "Cleansed",
     "Int64",
     "LineBlock",
@@ -85,6 +86,19 @@ LINES = pa.schema(
     ]
 )
 """Accepted and anonymous lines, as the cleanse step gives them."""
+
+WIRE_FIELDS = (
+    "EventId",
+    "InvoiceNo",
+    "StockCode",
+    "Description",
+    "Quantity",
+    "InvoiceDate",
+    "UnitPrice",
+    "CustomerID",
+    "Country",
+)
+"""The names of the wire format, in its order; a file with other names is sent with those its rule file reads."""
 
 FAULTS = (
     "",

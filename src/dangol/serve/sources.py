@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from dangol.adapters.ndjson_write import to_ndjson
-from dangol.core.schema import LineBlock
+from dangol.core.schema import WIRE_FIELDS, LineBlock
 from dangol.serve.lines import LineChunk
 
 __all__ = ["GENERATED", "WIRE_FIELDS", "file_chunks", "generated_chunks", "playable"]
@@ -17,18 +17,6 @@ GENERATED = "generated"
 FIRST_YEAR = 2010
 TURNS = 15
 ROWS = 8192
-WIRE_FIELDS = (
-    "EventId",
-    "InvoiceNo",
-    "StockCode",
-    "Description",
-    "Quantity",
-    "InvoiceDate",
-    "UnitPrice",
-    "CustomerID",
-    "Country",
-)
-"""The names of the wire format; a file with other names is sent with those that its rule file reads."""
 
 
 def playable(folder: Path) -> list[Path]:

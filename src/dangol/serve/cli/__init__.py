@@ -26,12 +26,12 @@ __all__ = ["cli"]
 @click.group(cls=Doors, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="dangol", message="%(prog)s %(version)s")
 def cli() -> None:
-    r"""Keep every customer's RFM and segment current to the second, from a shop's purchase stream.
+    """Keep every customer's RFM and segment current to the second, from a shop's purchase stream.
 
     \b
     Try it:    dangol demo
     Your own:  dangol load FILE, then dangol segments, dangol export customers --out FILE
-    """
+    """  # noqa: D301  (click wants the backspace itself)
 
 
 for command in (

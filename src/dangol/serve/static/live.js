@@ -167,8 +167,8 @@ async function tick() {
     status = await ask("/v1/status");
     rates.push(status.lines_per_second);
     if (rates.length > SAMPLES) rates.shift();
-    drawAll();
     await drawChanges();
+    drawAll();
     drawSimulator(await ask("/v1/simulator"));
     connected(null);
   } catch (error) {
