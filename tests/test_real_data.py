@@ -214,6 +214,7 @@ def test_small_batches_give_the_same_states(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # 77,000 synced commits
 def test_batches_of_seven_of_the_whole_file_give_the_same_states(
     table: pa.Table, tmp_path: Path, expected: States
 ) -> None:

@@ -55,7 +55,7 @@ class FileSource(Protocol):
 def open_source(
     path: Path,
     *,
-    block_rows: int = 32768,
+    block_rows: int = 24576,
     encoding: str = "utf-8",
     progress: Callable[[int, int | None], None] | None = None,
 ) -> FileSource:

@@ -29,7 +29,7 @@ from dangol.core.schema import Int64
 
 __all__ = ["FLUSH_ROWS", "LocalHistory", "invoice_hash", "invoice_rows"]
 
-FLUSH_ROWS = 1 << 18
+FLUSH_ROWS = 1 << 17
 """So many marks in memory are enough for a run."""
 
 _WIDTHS = {"seen": 2, "pairs": 5, "invoices": 5}

@@ -27,15 +27,24 @@ class Peer:
     package: str
     minimum: float
     aim: float | None = None
+    options: tuple[str, ...] = ()
 
 
 PEERS = (
     Peer(
-        name="Bytewax 0.21, snapshots each second",
+        name="Bytewax 0.21, grouped before it, snapshots each second",
         script="bytewax_job.py",
         package="bytewax",
         minimum=2,
         aim=4,
+    ),
+    Peer(
+        name="Bytewax 0.21, a message a line, snapshots each second",
+        script="bytewax_job.py",
+        package="bytewax",
+        minimum=2,
+        aim=4,
+        options=("lines",),
     ),
     Peer(name="Pathway 0.33", script="pathway_job.py", package="pathway", minimum=4),
     Peer(name="Spark 4, streaming aggregation", script="spark_job.py", package="pyspark", minimum=15),
@@ -56,7 +65,7 @@ def run_peer(peer: Peer, file: Path, limit: dict[str, Any], root: Path | None = 
     with tempfile.TemporaryDirectory(prefix="dangol-peer-") as folder:
         card = Path(folder) / "model.json"
         card.write_text(to_json(starting_model()), encoding="utf-8")
-        answer = answer_of(peer.name, [str(python), str(script), str(file), str(card), folder])
+        answer = answer_of(peer.name, [str(python), str(script), str(file), str(card), folder, *peer.options])
     for name in ("customers", "frequency", "monetary"):
         if answer[name] != limit[name]:
             message = f"{peer.name} found {name} {answer[name]}, DuckDB {limit[name]}: {json.dumps(answer)}"
