@@ -91,6 +91,15 @@ def test_at_the_moment_of_its_next_change_a_customer_is_in_the_next_segment(view
             assert found[row["customer"]] == segment
 
 
+def test_customers_can_be_judged_now_or_later_and_not_before_the_clock(view: View) -> None:
+    now = view.as_of
+    assert now is not None
+    assert view.export(as_of=now)["recency_days"] == view.export()["recency_days"]
+    for ask in (view.export, view.customers):
+        with pytest.raises(UsageError, match=f"before the data's own time {iso(now)}"):
+            ask(as_of=now - 1)
+
+
 def test_changes_are_read_by_cursor_and_by_customer(view: View) -> None:
     everything = view.changes(limit=10_000)
     assert [change["seq"] for change in everything] == list(range(1, len(everything) + 1))

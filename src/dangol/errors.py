@@ -5,6 +5,7 @@
     │   ├── BadRule          the cleanse file cannot be run             exit 2, HTTP 400
     │   └── BadFile          an input file cannot be read               exit 2, HTTP 400
     ├── NotFound             the named thing does not exist             exit 1, HTTP 404
+    │   └── UnknownCustomer  no customer has this id                    exit 1, HTTP 404
     ├── TooLarge             a request is over a stated limit           exit 1, HTTP 413
     ├── Busy                 the engine asks the sender to slow down    exit 1, HTTP 429
     ├── FolderInUse          another writer holds the data folder       exit 1, HTTP 409
@@ -14,7 +15,8 @@
     ├── FetchFailed          a download did not finish                  exit 1, HTTP 502
     └── FitRefused           a model failed its own checks              exit 1, HTTP 422
 
-A message is one line: what happened, to what, and what to do next.
+A message is one line: what happened, to what, and what to do next. Where the next step depends on how
+dangol is called (UnknownCustomer), the message leaves it out and each face adds its own.
 """
 
 __all__ = [
@@ -30,6 +32,7 @@ __all__ = [
     "NotFound",
     "StoreFailed",
     "TooLarge",
+    "UnknownCustomer",
     "UsageError",
 ]
 
@@ -60,6 +63,10 @@ class NotFound(DangolError):
     """The customer, model or other named thing does not exist."""
 
     http_status = 404
+
+
+class UnknownCustomer(NotFound):
+    """No customer has this id, or it was erased."""
 
 
 class TooLarge(DangolError):

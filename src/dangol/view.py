@@ -21,7 +21,7 @@ from dangol.core.fold import empty_states
 from dangol.core.model_card import Model, from_json
 from dangol.core.schema import MICROS, NEVER, SEGMENTS, STATE, Int64, States
 from dangol.core.score import score_rfm
-from dangol.errors import FolderDamaged, NotFound, UsageError
+from dangol.errors import FolderDamaged, UnknownCustomer, UsageError
 from dangol.memory import settle
 from dangol.render import EXPORT, SEGMENT_NAMES, iso, rounded, segment_place
 from dangol.status import segment_totals
@@ -147,15 +147,13 @@ class View:
             }
 
     def customer(self, id: str) -> dict[str, Any]:
-        """Return all that is known of one customer now; raises NotFound."""
+        """Return all that is known of one customer now; raises UnknownCustomer."""
         with self._lock:
             self.refresh()
             row = self._database.execute("SELECT slot FROM customers WHERE id = ?", (id,)).fetchone()
             if row is None or row[0] >= len(self._states) or not self._states["alive"][row[0]]:
-                message = (
-                    f"no customer {id!r} was ever seen: check the id, or list some with `dangol customers`"
-                )
-                raise NotFound(message)
+                message = f"no customer has the id {id!r}"
+                raise UnknownCustomer(message)
             slots = np.array([row[0]])
             found: dict[str, Any] = self._table(slots, None).to_pylist()[0]
             state = self._states[row[0]]
@@ -178,9 +176,13 @@ class View:
         limit: int = 100,
         after: str | None = None,
     ) -> dict[str, Any]:
-        """Return a page of customers, in the order first seen; `next` is the cursor of the page behind it."""
+        """Return a page of customers, in the order first seen; `next` is the cursor of the page behind it.
+
+        With `as_of`, they are judged at that moment; UsageError if it lies before the clock.
+        """
         with self._lock:
             self.refresh()
+            self._check(as_of)
             begin = _cursor(after)
             slots = self._members(segment, as_of)
             page = slots[slots > begin][: limit + 1]
@@ -189,10 +191,24 @@ class View:
             return {"customers": rows, "next": more, "as_of": iso(self._moment(as_of))}
 
     def export(self, *, segment: str | None = None, as_of: int | None = None) -> pa.Table:
-        """Return all customers (of a segment) with the columns of `dangol export customers`."""
+        """Return all customers (of a segment) with the columns of `dangol export customers`.
+
+        With `as_of`, they are judged at that moment; UsageError if it lies before the clock.
+        """
         with self._lock:
             self.refresh()
+            self._check(as_of)
             return self._table(self._members(segment, as_of), as_of)
+
+    def _check(self, as_of: int | None) -> None:
+        """Refuse a moment in the past: what a customer had bought by then is not kept apart."""
+        if as_of is not None and self._clock != NEVER and as_of < self._clock:
+            now = iso(self._clock)
+            message = (
+                f"as-of {iso(as_of)} lies before the data's own time {now}: "
+                f"states are kept as of now; name {now} or later"
+            )
+            raise UsageError(message)
 
     def _moment(self, as_of: int | None) -> int:
         return self._clock if as_of is None else as_of

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -203,6 +204,34 @@ def test_what_does_not_run_alike_on_both_sides_is_refused_with_its_place(
 def test_a_file_that_is_no_rule_file_is_refused(text: str) -> None:
     with pytest.raises(BadRule):
         DuckDbRules(text)
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"", "SELECT ... INTO [accepted]"),
+        (b"SELECT 1", "line 1"),
+        (b"SELECT COUNT(*) FROM x", "line 1"),
+        (b"\xff\xfe", "save it as UTF-8"),
+        (None, "does not exist: check the name"),
+    ],
+)
+def test_what_is_wrong_with_a_named_rule_file_names_it(
+    tmp_path: Path, content: bytes | None, what: str
+) -> None:
+    path = tmp_path / "mine.asaql"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(BadRule) as refusal:
+        DuckDbRules.from_file(path)
+    assert f"the cleanse file {path}" in str(refusal.value)
+    assert what in str(refusal.value)
+    assert "Errno" not in str(refusal.value)
+
+
+def test_a_folder_is_no_rule_file(tmp_path: Path) -> None:
+    with pytest.raises(BadRule, match="is a folder: name one file in it"):
+        DuckDbRules.from_file(tmp_path)
 
 
 def test_each_output_must_be_there() -> None:

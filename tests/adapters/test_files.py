@@ -211,19 +211,20 @@ def test_a_missing_column_is_named_with_those_that_are_there(tmp_path: Path) -> 
     for ending in (".parquet", ".csv", ".xlsx"):
         with pytest.raises(
             BadFile, match=r"no column Tax, Shop; it has InvoiceNo.*Country.*cleanse rule file"
-        ):
+        ) as refusal:
             read(make(tmp_path, ending), ("EventId", "InvoiceNo", "Tax", "Shop"))
+        assert str(refusal.value).startswith(f"shop{ending} has")
 
 
 def test_a_column_that_is_there_twice_is_refused(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("A,A\n1,2\n")
-    with pytest.raises(BadFile, match="more than one column A"):
+    with pytest.raises(BadFile, match=r"t\.csv has more than one column A"):
         read(tmp_path / "t.csv", ("A",))
 
 
 def test_a_column_of_lists_is_refused(tmp_path: Path) -> None:
     pq.write_table(pa.table({"A": [[1], [2]]}), tmp_path / "t.parquet")
-    with pytest.raises(BadFile, match="column A of t holds list"):
+    with pytest.raises(BadFile, match=r"column A of t\.parquet holds list"):
         read(tmp_path / "t.parquet", ("A",))
 
 

@@ -7,6 +7,7 @@ import json
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,15 +16,20 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
+from numba.core import event
 
 from dangol.config import Settings
 from dangol.core.schema import STATE
 from dangol.engine import open_engine
-from dangol.serve.cli import cli
+from dangol.serve.cli import app, cli
 from dangol.testing.shop import Shop, write_shop
 
 Run = Callable[..., Result]
 LINES = 4000
+ONE_LINE = (
+    b'{"EventId": "e1", "InvoiceNo": "1", "StockCode": "A", "Description": "a", "Quantity": 600,'
+    b' "InvoiceDate": "2011-12-09T12:50:00", "UnitPrice": 2.55, "CustomerID": "12345", "Country": "France"}\n'
+)
 
 
 @pytest.fixture(scope="module")
@@ -169,10 +175,49 @@ def test_an_unknown_kind_of_export_is_refused_and_nothing_is_written(
     assert not (tmp_path / "customers.doc").exists()
 
 
-def test_export_as_of_an_earlier_moment_has_smaller_recency(loaded: object, run: Run, tmp_path: Path) -> None:
+def test_as_of_a_later_moment_all_were_away_for_longer(loaded: object, run: Run, tmp_path: Path) -> None:
     path = tmp_path / "then.jsonl"
-    run("export", "customers", "--out", path, "--as-of", "2010-12-01")
-    assert {json.loads(line)["recency_days"] for line in path.read_text().splitlines()} <= {0, None}
+    run("export", "customers", "--out", path, "--as-of", "2030-01-01")
+    days = [json.loads(line)["recency_days"] for line in path.read_text().splitlines()]
+    assert min(found for found in days if found is not None) > 1000
+
+
+def test_as_of_a_moment_before_the_data_is_refused(loaded: object, run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "then.jsonl"
+    refused(run("customers", "--as-of", "2010-12-01"), 2, "before the data's own time")
+    refused(run("export", "customers", "--out", path, "--as-of", "2010-12-01"), 2, "or later")
+    assert not path.exists()
+
+
+def test_one_of_something_is_singular(run: Run, tmp_path: Path) -> None:
+    one = tmp_path / "one.ndjson"
+    one.write_bytes(ONE_LINE)
+    told = run("load", one).stdout + run("customers", "12345").stdout + run("verify").stdout
+    for words in ("1 line in", "1 customer, 1 with", "1 live invoice\n", "Equal: 1 customer,"):
+        assert words in told.replace("  ", "").replace(" \n", "\n"), told
+
+
+def test_a_long_id_is_cut_in_tables_and_whole_in_json(run: Run, tmp_path: Path) -> None:
+    long, file = "x" * 255, tmp_path / "long.ndjson"
+    file.write_bytes(ONE_LINE.replace(b"12345", long.encode()))
+    run("load", file)
+    listed = run("customers").stdout
+    assert long not in listed
+    assert "…" in listed and "2011-12-09" in listed and "1,530.00" in listed
+    assert "…" in run("changes").stdout
+    assert answer(run("customers", "--json"))["customers"][0]["customer"] == long
+
+
+def test_the_compiling_of_kernels_is_told_only_when_numba_compiles(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(app, "PATIENT_SECONDS", 0.05)
+    with app.patience():
+        time.sleep(0.2)
+    assert capsys.readouterr().err == ""
+    with app.patience(), event.trigger_event("numba:compile"):
+        time.sleep(0.2)
+    assert "Compiling the kernels" in capsys.readouterr().err
 
 
 def test_a_listed_customer_can_be_looked_up(loaded: object, run: Run) -> None:
@@ -183,7 +228,11 @@ def test_a_listed_customer_can_be_looked_up(loaded: object, run: Run) -> None:
 
 
 def test_an_unknown_customer_is_named(loaded: object, run: Run) -> None:
-    refused(run("customers", "nobody", "--json"), 1, "nobody")
+    refused(
+        run("customers", "nobody", "--json"),
+        1,
+        "'nobody': check the id, or list some with `dangol customers`",
+    )
 
 
 def test_pages_of_customers_hold_each_once(loaded: dict[str, Any], run: Run) -> None:

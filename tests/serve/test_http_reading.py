@@ -44,7 +44,10 @@ def test_a_customer_is_found_by_id(client: httpx.Client) -> None:
 def test_an_unknown_customer_is_404_and_named(client: httpx.Client) -> None:
     answer = client.get("/v1/customers/no%2Fbody")
     assert answer.status_code == 404
-    assert "no/body" in answer.json()["detail"]
+    told = answer.json()
+    assert "no/body" in told["detail"]
+    assert "dangol" not in told["detail"]
+    assert told["next"] == "Check the id; GET /v1/customers lists them."
 
 
 def test_pages_of_customers_hold_each_customer_once(client: httpx.Client) -> None:
@@ -150,3 +153,16 @@ def test_bad_requests_come_back_as_problems(client: httpx.Client, address: str, 
 def test_as_of_judges_customers_at_that_moment(client: httpx.Client) -> None:
     later = client.get("/v1/customers", params={"as_of": "2012-12-01T08:26:00Z", "limit": 1}).json()
     assert later["customers"][0]["recency_days"] == pytest.approx(731)
+
+
+def test_the_plus_of_an_offset_may_come_as_a_blank(client: httpx.Client) -> None:
+    for written in ("2012-12-01T09:26:00+01:00", "2012-12-01T09:26:00%2B01:00", "2012-12-01T09:26+0100"):
+        assert client.get(f"/v1/customers?as_of={written}").json()["as_of"] == "2012-12-01T08:26:00Z"
+    assert client.get("/v1/customers?as_of=2012-12-01+09:26").json()["as_of"] == "2012-12-01T09:26:00Z"
+    assert "%2B" in client.get("/v1/customers?as_of=soon+01:00").json()["detail"]
+
+
+def test_a_moment_before_the_clock_is_refused(client: httpx.Client) -> None:
+    answer = client.get("/v1/customers", params={"as_of": "2001-01-01"})
+    assert answer.status_code == 400
+    assert "before the data's own time" in answer.json()["detail"]

@@ -109,7 +109,17 @@ def test_it_offers_what_it_was_given_and_reads_nothing_else(client: httpx.Client
         str(settings.data / INPUTS / "other.jsonl"),
         "",
     ):
-        assert start(client, file=name).status_code == 404
+        answer = start(client, file=name)
+        assert answer.status_code == 404
+        assert "it has generated, given.ndjson, other.jsonl." in answer.json()["detail"]
+        assert "/v1/simulator" in answer.json()["next"]
+
+
+@pytest.mark.parametrize("headers", [{}, {"content-type": "application/x-www-form-urlencoded"}])
+def test_an_order_that_is_not_sent_as_json_is_told_so(client: httpx.Client, headers: dict[str, str]) -> None:
+    answer = client.post("/v1/simulator/start", content=b'{"file": "generated"}', headers=headers)
+    assert answer.status_code == 422
+    assert "Content-Type: application/json" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,7 @@ class DuckDbRules:
     """
 
     def __init__(self, text: str | None = None, *, threads: int = 1) -> None:
+        self._file: Path | None = None
         if text is None:
             text = (resources.files("dangol") / "rules" / "cleanse.asaql").read_text(encoding="utf-8")
         self._program: Program = compile_rules(text)
@@ -71,12 +72,14 @@ class DuckDbRules:
 
     @classmethod
     def from_file(cls, path: Path, *, threads: int = 1) -> DuckDbRules:
-        """Read the rule file at `path`."""
+        """Read the rule file at `path`; every BadRule names it."""
+        text = _text_of(path)
         try:
-            return cls(path.read_text(encoding="utf-8-sig"), threads=threads)
-        except (OSError, UnicodeDecodeError) as error:
-            message = f"the cleanse file {path} cannot be read ({error}); name a text file in UTF-8"
-            raise BadRule(message) from error
+            rules = cls(text, threads=threads)
+        except BadRule as error:
+            raise _naming(path, error) from error
+        rules._file = path
+        return rules
 
     def close(self) -> None:
         """Release the engine; forgetting the object does the same."""
@@ -161,8 +164,32 @@ class DuckDbRules:
             found: dict[str, _Column] = self._connection.execute("EXECUTE verdicts").fetchnumpy()
         except duckdb.Error as error:
             message = f"the cleanse file failed on a batch: {error}; write that expression more simply"
-            raise BadRule(message) from error
+            refusal = BadRule(message)
+            raise (_naming(self._file, refusal) if self._file else refusal) from error
         return found
+
+
+def _text_of(path: Path) -> str:
+    """Read the rule file at `path`; BadRule says what hinders it."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        message = f"the cleanse file {path} does not exist: check the name"
+        raise BadRule(message) from error
+    except IsADirectoryError as error:
+        message = f"the cleanse file {path} is a folder: name one file in it"
+        raise BadRule(message) from error
+    except OSError as error:
+        message = f"the cleanse file {path} cannot be opened ({error.strerror}): check its permissions"
+        raise BadRule(message) from error
+    except UnicodeDecodeError as error:
+        message = f"the cleanse file {path} is not UTF-8 text (byte {error.start}): save it as UTF-8"
+        raise BadRule(message) from error
+
+
+def _naming(path: Path, error: BadRule) -> BadRule:
+    """Return `error` with the name of the file that it is about."""
+    return BadRule(str(error).replace("the cleanse file", f"the cleanse file {path}", 1))
 
 
 def _texts(column: _Column, places: Int64) -> list[str | None]:

@@ -55,7 +55,7 @@ class FileSource(Protocol):
 def open_source(
     path: Path,
     *,
-    block_rows: int = 24576,
+    block_rows: int = 20000,
     encoding: str = "utf-8",
     progress: Callable[[int, int | None], None] | None = None,
 ) -> FileSource:
@@ -75,7 +75,7 @@ def open_source(
         table = XlsxTable(path, progress=progress)
     else:
         table = DelimitedTable(path, encoding=encoding)
-    return TableSource(table, name=name, stem=stem, block_rows=block_rows)
+    return TableSource(table, name=name, file=path.name, stem=stem, block_rows=block_rows)
 
 
 def _ending(path: Path) -> str:

@@ -149,11 +149,13 @@ class LineLog:
         if values is None:
             return
         place = values.address - origin
+        if not 0 <= place <= mapped.size() - values.size:  # a column without any bytes lies elsewhere
+            return
         if pa.types.is_string(column.type):
             offsets = np.frombuffer(column.buffers()[1], np.int32)
-            for row in rows:
-                begin, end = int(offsets[row]), int(offsets[row + 1])
-                os.pwrite(self._file, b" " * (end - begin), place + begin)
+            for begin, end in ((int(offsets[row]), int(offsets[row + 1])) for row in rows):
+                if end > begin:
+                    os.pwrite(self._file, b" " * (end - begin), place + begin)
             return
         for row in rows:
             os.pwrite(self._file, number.to_bytes(8, "little", signed=True), place + 8 * row)

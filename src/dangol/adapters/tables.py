@@ -65,11 +65,17 @@ class Table(Protocol):
 
 
 class TableSource:
-    """A `Source` over a `Table`: its position is the number of rows that are done."""
+    """A `Source` over a `Table`: its position is the number of rows that are done.
 
-    def __init__(self, table: Table, *, name: str, stem: str, block_rows: int) -> None:
+    - name: the key under which the position is stored
+    - file: what errors call the file
+    - stem: what made ids begin with
+    """
+
+    def __init__(self, table: Table, *, name: str, file: str, stem: str, block_rows: int) -> None:
         self._table = table
         self._name = name
+        self._file = file
         self._stem = stem
         self._block_rows = block_rows
 
@@ -101,7 +107,7 @@ class TableSource:
         self._check(wanted, present)
         at = int(after) if after else 0
         for rows in self._table.rows(wanted, at, self._block_rows):
-            batch = _plain(rows.columns, self._stem)
+            batch = _plain(rows.columns, self._file)
             if make_ids:
                 batch = _with_ids(batch, fields, self._ids(at, rows))
             at += len(batch)
@@ -117,13 +123,13 @@ class TableSource:
         missing = [name for name in wanted if name not in present]
         if missing:
             message = (
-                f"{self._stem} has no column {', '.join(missing)}; it has {', '.join(present) or 'none'}: "
+                f"{self._file} has no column {', '.join(missing)}; it has {', '.join(present) or 'none'}: "
                 "write the file's own column names into the cleanse rule file"
             )
             raise BadFile(message)
         twice = sorted({name for name in wanted if present.count(name) > 1})
         if twice:
-            message = f"{self._stem} has more than one column {', '.join(twice)}: rename or remove one"
+            message = f"{self._file} has more than one column {', '.join(twice)}: rename or remove one"
             raise BadFile(message)
 
 
@@ -196,27 +202,27 @@ class _RowText:
         return [self.bad[row] if row in self.bad else next(written) for row in rows]
 
 
-def _plain(batch: pa.RecordBatch, stem: str) -> pa.RecordBatch:
+def _plain(batch: pa.RecordBatch, file: str) -> pa.RecordBatch:
     """Return the columns in the types that the rules know: other kinds of text become string."""
     columns = [
-        _plain_column(column, name, stem) for name, column in zip(batch.schema.names, batch, strict=True)
+        _plain_column(column, name, file) for name, column in zip(batch.schema.names, batch, strict=True)
     ]
     return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
 
 
-def _plain_column(column: pa.Array, name: str, stem: str) -> pa.Array:
+def _plain_column(column: pa.Array, name: str, file: str) -> pa.Array:
     kind = column.type
     if pa.types.is_nested(kind):
-        message = f"column {name} of {stem} holds {kind}, not single values: flatten it before loading"
+        message = f"column {name} of {file} holds {kind}, not single values: flatten it before loading"
         raise BadFile(message)
     if pa.types.is_dictionary(kind):
-        return _plain_column(column.dictionary_decode(), name, stem)
+        return _plain_column(column.dictionary_decode(), name, file)
     if not (pa.types.is_large_string(kind) or pa.types.is_string_view(kind) or _is_bytes(kind)):
         return column.cast(pa.string()) if pa.types.is_null(kind) else column
     try:
         return column.cast(pa.string())
     except pa.ArrowInvalid as error:
-        message = f"column {name} of {stem} is not UTF-8 text: {error}"
+        message = f"column {name} of {file} is not UTF-8 text: {error}"
         raise BadFile(message) from error
 
 

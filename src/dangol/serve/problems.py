@@ -39,6 +39,13 @@ NEXT_BY_STATUS = {
     503: "Send the same body again later; nothing of it was stored. GET /readyz tells the state.",
 }
 
+NEXT_BY_KIND = {
+    "unknown-customer": "Check the id; GET /v1/customers lists them.",
+    "unknown-file": "Name one of these; GET /v1/simulator lists them as `files`.",
+}
+"""Goes before the line of the status."""
+JSON_BODY = "The body must be one JSON object, sent with the header Content-Type: application/json."
+
 
 class HttpProblem(Exception):
     """A refusal that belongs to HTTP alone and so has no place among the engine's errors."""
@@ -74,12 +81,16 @@ def problem(
         "title": HTTPStatus(status).phrase,
         "status": status,
         "detail": detail,
-        "next": next_step or NEXT_BY_STATUS.get(status, NEXT_BY_STATUS[400 if status < 500 else 500]),
+        "next": next_step or NEXT_BY_KIND.get(kind) or _next_by_status(status),
         **(extra or {}),
     }
     return Response(
         msgspec.json.encode(body), status, headers=dict(headers) if headers else None, media_type=PROBLEM_TYPE
     )
+
+
+def _next_by_status(status: int) -> str:
+    return NEXT_BY_STATUS.get(status, NEXT_BY_STATUS[400 if status < 500 else 500])
 
 
 def problem_of(error: Exception) -> Response:
@@ -117,6 +128,9 @@ def add_handlers(app: FastAPI) -> None:
 async def _invalid(_request: Request, error: Exception) -> Response:
     faults = error.errors() if isinstance(error, RequestValidationError) else []
     errors = [{"where": ".".join(map(str, fault["loc"])), "message": fault["msg"]} for fault in faults]
+    if any(tuple(fault["loc"]) == ("body",) for fault in faults):  # the body as a whole is no object
+        step = "Send an object with that header; /docs shows its fields."
+        return problem(422, JSON_BODY, kind="invalid", next_step=step, extra={"errors": errors})
     detail = "; ".join(f"{fault['where']}: {fault['message']}" for fault in errors)
     return problem(422, detail or "The request is not valid.", kind="invalid", extra={"errors": errors})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
 import msgspec
@@ -23,6 +24,10 @@ __all__ = ["reading_router"]
 Limit = Annotated[int, Query(ge=1, le=1000, description="How many at most.")]
 Responses = dict[int | str, dict[str, Any]]
 After = Annotated[int, Query(ge=0, description="Cursor: the `next` of the page before; 0 from the start.")]
+AS_OF = "ISO 8601, not before the engine's clock, which holds if left out; a + must be written %2B."
+# in a query a + stands for a blank; behind a time of day it can only have been the sign of an offset
+BLANK_FOR_PLUS = re.compile(r"(?<=[0-9]) (?=[0-9]{2}:?[0-9]{2}$)")
+TIME_OF_DAY = re.compile(r"[T ][0-9]{2}:[0-9]{2}[0-9:.,]* ")
 
 
 def reading_router(engine: Engine, *, streams: Streams, stopping: Stopping) -> APIRouter:
@@ -46,7 +51,7 @@ def _add_customers(router: APIRouter, engine: Engine) -> None:
         segment: models.SegmentName | None = None,
         limit: Limit = 100,
         after: Annotated[str | None, Query(description="The `next` of the page before.")] = None,
-        as_of: Annotated[str | None, Query(description="ISO 8601; the engine's clock if left out.")] = None,
+        as_of: Annotated[str | None, Query(description=AS_OF)] = None,
     ) -> Response:
         """List customers, all or those of one segment, page by page."""
         moment = None if as_of is None else _moment(as_of)
@@ -149,8 +154,10 @@ def _add_state(router: APIRouter, engine: Engine) -> None:
 
 
 def _moment(text: str) -> int:
+    meant = BLANK_FOR_PLUS.sub("+", text) if TIME_OF_DAY.search(text) else text
     try:
-        return micros(text)
+        return micros(meant)
     except UsageError as error:
-        detail = f"as_of: {error}"
+        hint = "; in an address, + must be written %2B" if " " in text else ""
+        detail = f"as_of: {error}{hint}"
         raise HttpProblem(422, detail, kind="invalid") from error

@@ -18,12 +18,16 @@ from dangol.serve.models import SimulatorChange, SimulatorStart
 from dangol.serve.pacing import Pace, paced_bodies
 from dangol.serve.sources import GENERATED, file_chunks, generated_chunks, playable
 
-__all__ = ["Simulator"]
+__all__ = ["Simulator", "UnknownFile"]
 
 IN_FLIGHT = 8
 RATE_SECONDS = 3.0
 ANSWER_SECONDS = 10.0
 log = logging.getLogger(__name__)
+
+
+class UnknownFile(NotFound):
+    """The simulator does not offer this file."""
 
 
 class Simulator:
@@ -55,8 +59,8 @@ class Simulator:
             raise UsageError(message)
         files = self.files()
         if order.file != GENERATED and order.file not in files:
-            message = f"The simulator has no file {order.file!r}; choose one of {self._names()}."
-            raise NotFound(message)
+            message = f"The simulator has no file {order.file!r}; it has {', '.join(self._names())}."
+            raise UnknownFile(message)
         with self._lock:
             if self._run is not None and self._run.active:
                 message = "The simulator is playing already; stop it first, or PATCH it to change its rate."

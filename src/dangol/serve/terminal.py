@@ -17,7 +17,9 @@ __all__ = [
     "COLOURS",
     "amount",
     "changes_table",
+    "counted",
     "counts_table",
+    "cut",
     "day",
     "emit",
     "progress_bars",
@@ -33,6 +35,8 @@ __all__ = [
 COLOURS = {"vip": "magenta", "dormant": "yellow", "mid": "cyan", "low": "blue", "none": "bright_black"}
 PIPED_WIDTH = 200
 WIDE = 105
+CUT, CUT_WIDE = 20, 40
+"""Columns that an id or a name may take in a table, and where there is room for more."""
 
 Advance = Callable[[int, int | None], None]
 
@@ -76,7 +80,15 @@ class _Done(ProgressColumn):
 
 def quantity(value: float, unit: str) -> str:
     """Write a number with its unit; bytes as MB."""
-    return f"{value / 1e6:,.1f} MB" if unit == "bytes" else f"{value:,.0f} {unit}".rstrip()
+    if unit == "bytes":
+        return f"{value / 1e6:,.1f} MB"
+    number = f"{value:,.0f}"
+    return f"{number} {unit.removesuffix('s') if number == '1' else unit}".rstrip()
+
+
+def counted(count: int, one: str, more: str | None = None) -> str:
+    """Write how many of something: 1 line, 2 lines; `more` if it is not `one` with an s."""
+    return f"{count:,} {one if count == 1 else more or one + 's'}"
 
 
 @contextlib.contextmanager
@@ -108,7 +120,7 @@ def progress_bars() -> Iterator[Callable[[str, str], Advance]]:
         yield bar
 
 
-def table(*columns: str, title: str | None = None, right: Sequence[str] = ()) -> Table:
+def table(*columns: str, title: str | Text | None = None, right: Sequence[str] = ()) -> Table:
     """Return an empty table; the columns named in `right` hold numbers; only the last one may wrap."""
     made = Table(
         title=title, title_justify="left", title_style="bold", header_style="dim", box=None, pad_edge=False
@@ -122,6 +134,13 @@ def table(*columns: str, title: str | None = None, right: Sequence[str] = ()) ->
 def amount(value: float | None, digits: int = 2) -> str:
     """Write a number for people."""
     return "-" if value is None else f"{value:,.{digits}f}"
+
+
+def cut(text: str) -> Text:
+    """Write an id or a name for a table: what is too long ends in an ellipsis."""
+    made = Text(text)
+    made.truncate(CUT_WIDE if wide() else CUT, overflow="ellipsis")
+    return made
 
 
 def day(text: str | None) -> str:
@@ -175,7 +194,7 @@ def changes_table(rows: Sequence[Mapping[str, Any]]) -> Table:
         made.add_row(
             str(row["seq"]),
             day(row["at"]),
-            row["customer"] or "(erased)",
+            cut(row["customer"] or "(erased)"),
             segment_text(row["before"]),
             segment_text(row["after"]),
             Text(_why(row), no_wrap=True, overflow="ellipsis"),
@@ -187,7 +206,7 @@ def _why(row: Mapping[str, Any]) -> str:
     events = row["events"]
     if not events:
         return str(row["cause"])
-    return f"{len(events)} line{'s' if len(events) > 1 else ''}, {events[0]}"
+    return f"{counted(len(events), 'line')}, {events[0]}"
 
 
 def counts_table(result: Mapping[str, Any]) -> Table:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
-from dangol.errors import DangolError, UsageError
+from dangol.errors import DangolError, UnknownCustomer, UsageError
 
 if TYPE_CHECKING:
     from dangol.config import Settings
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Doors",
     "Interrupted",
+    "as_of_option",
     "common",
     "engine_on",
     "engine_options",
@@ -75,7 +76,7 @@ class Doors(click.Group):
         except click.ClickException as error:
             return _fail(error.format_message(), 1)
         except DangolError as error:
-            return _fail(str(error), error.exit_code)
+            return _fail(_with_next(error), error.exit_code)
         except Interrupted as error:
             return _fail(str(error), INTERRUPTED)
         except (KeyboardInterrupt, click.Abort):
@@ -86,6 +87,13 @@ class Doors(click.Group):
             log.exception("event=unexpected_error")
             return _fail(f"unexpected {type(error).__name__}: please report the lines above", 1)
         return 0
+
+
+def _with_next(error: DangolError) -> str:
+    """Return the message, with the next step where it depends on the command line."""
+    if isinstance(error, UnknownCustomer):
+        return f"{error}: check the id, or list some with `dangol customers`"
+    return str(error)
 
 
 def _fail(message: str, code: int) -> int:
@@ -100,13 +108,27 @@ def say(text: str) -> None:
 
 @contextlib.contextmanager
 def patience() -> Iterator[None]:
-    """Say what takes so long, if the block does: importing kernels for the first time compiles them."""
+    """Say what takes so long, if the block compiles kernels: a slow import alone is not it.
+
+    numba tells of each kernel that it compiles, and of none that it finds in its cache.
+    """
+    from numba.core import event
+
     words = "Compiling the kernels for this machine: once, about 15 seconds."
     timer = threading.Timer(PATIENT_SECONDS, say, [words])
     timer.daemon = True
-    timer.start()
+
+    class Compiling(event.Listener):  # type: ignore[misc]  # numba has no types
+        def on_start(self, _event: event.Event) -> None:
+            if timer.ident is None:
+                timer.start()
+
+        def on_end(self, _event: event.Event) -> None:
+            """Wait for the end of the block: more may follow."""
+
     try:
-        yield
+        with event.install_listener("numba:compile", Compiling()):
+            yield
     finally:
         timer.cancel()
 
@@ -154,6 +176,12 @@ def segment_option(command: F) -> F:
     return click.option(
         "--segment", type=click.Choice(SEGMENT_NAMES), help="Only customers of this segment."
     )(command)
+
+
+def as_of_option(command: F) -> F:
+    """Add `--as-of`."""
+    words = "Judge at this moment, such as 2011-12-09T12:50:00Z; not before the data's own time."
+    return click.option("--as-of", metavar="TIME", help=words)(command)
 
 
 def settings_of(data: Path | None, **flags: Any) -> Settings:

@@ -74,7 +74,7 @@ def generate(
     data: Path | None, as_json: bool, out: Path, customers: int, lines: int, seed: int, days: int, start: str
 ) -> None:
     """Write a generated shop to FILE, and the true behaviour group of each customer beside it."""
-    from dangol.serve.terminal import emit, show
+    from dangol.serve.terminal import counted, emit, show
     from dangol.testing.shop import Shop, write_shop
 
     if not out.parent.is_dir():
@@ -84,4 +84,4 @@ def generate(
     if as_json:
         emit({"lines": lines, "customers": customers, "seed": seed, "out": str(out), "truth": str(truth)})
     else:
-        show(f"Wrote {lines:,} lines to {out}; the true groups are in {truth}.")
+        show(f"Wrote {counted(lines, 'line')} to {out}; the true groups are in {truth}.")

@@ -212,11 +212,11 @@ def _since(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any
 
 def _show_end(engine: Engine, report: Mapping[str, Any], as_json: bool) -> None:
     from dangol.serve.cli.runs import in_words
-    from dangol.serve.terminal import counts_table, emit, segments_table, show
+    from dangol.serve.terminal import counted, counts_table, emit, segments_table, show
 
     if as_json:
         return emit(report)
-    moved = f"{engine.view.last_change():,} times a customer changed segment."
+    moved = f"{counted(engine.view.last_change(), 'time')} a customer changed segment."
     return show(
         "", counts_table(report), "", segments_table(engine.view.segments()), "", in_words(report), moved
     )

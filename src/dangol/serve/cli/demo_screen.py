@@ -15,7 +15,7 @@ from rich.text import Text
 
 from dangol.render import SEGMENT_NAMES
 from dangol.serve.cli.app import say
-from dangol.serve.terminal import COLOURS, amount, changes_table, day, screen
+from dangol.serve.terminal import COLOURS, amount, changes_table, counted, day, screen
 
 __all__ = ["DemoScreen", "Moment", "show_while"]
 
@@ -102,13 +102,17 @@ class _Drawn:
         )  # fmt: skip
         head.add_row(
             Text("shop time", style="dim"), day(status["clock"]),
-            f"{status['customers']:,} customers, {status['live_customers']:,} live",
+            f"{counted(status['customers'], 'customer')}, {status['live_customers']:,} live",
         )  # fmt: skip
         model = status["model"]
         judged = (
             "the starting model" if model["starting"] else f"model {model['version']}, fitted on this shop"
         )
-        head.add_row(Text("judged by", style="dim"), judged, f"{status['changes']:,} changes of segment")
+        head.add_row(
+            Text("judged by", style="dim"),
+            judged,
+            counted(status["changes"], "change of segment", "changes of segment"),
+        )
         head.add_row(Text("page", style="dim"), Text(self.url, style="underline"), "Ctrl-C ends")
         return head
 

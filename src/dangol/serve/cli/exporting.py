@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dangol.errors import StoreFailed, UsageError
-from dangol.serve.cli.app import common, moment, segment_option
+from dangol.serve.cli.app import as_of_option, common, moment, segment_option
 from dangol.serve.cli.looking import reading
 
 if TYPE_CHECKING:
@@ -37,13 +37,13 @@ def export() -> None:
 )
 @common
 @segment_option
-@click.option("--as-of", metavar="TIME", help="Judge at this moment, such as 2011-12-09T12:50:00Z.")
+@as_of_option
 def customers(out: Path, data: Path | None, as_json: bool, segment: str | None, as_of: str | None) -> None:
     """Write all customers (of a segment) to FILE, one a row.
 
     FILE gets its name only when it is whole. Money is in currency units, times are UTC.
     """
-    from dangol.serve.terminal import emit, show
+    from dangol.serve.terminal import counted, emit, show
 
     write = _writer(out)
     with reading(data) as view:
@@ -52,7 +52,7 @@ def customers(out: Path, data: Path | None, as_json: bool, segment: str | None, 
     if as_json:
         emit({"rows": table.num_rows, "out": str(out)})
     else:
-        show(f"Wrote {table.num_rows:,} customers to {out}.")
+        show(f"Wrote {counted(table.num_rows, 'customer')} to {out}.")
 
 
 def _writer(out: Path) -> Callable[[pa.Table, Path], None]:

@@ -30,7 +30,7 @@ def verify(data: Path | None, as_json: bool) -> None:
 
     Works beside a running engine. Exits with 1 if anything differs.
     """
-    from dangol.serve.terminal import emit, show
+    from dangol.serve.terminal import counted, emit, show
 
     with patience():
         from dangol.verify import verify as compare
@@ -39,7 +39,7 @@ def verify(data: Path | None, as_json: bool) -> None:
     if as_json:
         emit(dataclasses.asdict(found))
     elif found.equal:
-        show(f"Equal: {found.customers:,} customers, computed anew from all stored lines.")
+        show(f"Equal: {counted(found.customers, 'customer')}, computed anew from all stored lines.")
     for row in found.differences if not as_json else ():
         whose = "the folder" if row["customer"] is None else f"customer {row['customer']}"
         show(f"{whose}: {row['field']} is stored as {row['stored']}, computed as {row['computed']}")
@@ -128,7 +128,7 @@ def _need_folder(data: Path) -> None:
 def erase(customer: str, data: Path | None, as_json: bool, block: bool, yes: bool) -> None:
     """Erase a customer from every file of the data folder. It cannot be undone."""
     from dangol.render import iso
-    from dangol.serve.terminal import emit, show
+    from dangol.serve.terminal import counted, emit, show
 
     load_kernels()
     settings = settings_of(data)
@@ -145,8 +145,8 @@ def erase(customer: str, data: Path | None, as_json: bool, block: bool, yes: boo
         "lines that come for it are rejected" if block else "lines that come for it make it a new customer"
     )
     show(
-        f"Erased: {receipt.lines:,} lines, {receipt.changes:,} changes, {receipt.rejects:,} rejected lines. "
-        f"From now on {later}."
+        f"Erased: {counted(receipt.lines, 'line')}, {counted(receipt.changes, 'change')}, "
+        f"{counted(receipt.rejects, 'rejected line')}. From now on {later}."
     )
     return None
 
@@ -155,6 +155,7 @@ def _ask(found: Mapping[str, Any]) -> None:
     if not sys.stdin.isatty():
         message = f"erasing {found['customer']} cannot be undone and nobody can be asked here: add --yes"
         raise UsageError(message)
-    click.confirm(
-        f"Erase customer {found['customer']} ({found['lines']:,} lines) for good?", abort=True, err=True
-    )
+    from dangol.serve.terminal import counted
+
+    lines = counted(found["lines"], "line")
+    click.confirm(f"Erase customer {found['customer']} ({lines}) for good?", abort=True, err=True)

@@ -66,7 +66,7 @@ def load(
 
 def _load_one(engine: Engine, source: Source, name: str, counts: RunCounts) -> None:
     from dangol.receipt import Receipt
-    from dangol.serve.terminal import progress_bars
+    from dangol.serve.terminal import counted, progress_bars
 
     with progress_bars() as bar:
         advance = bar(f"Loading {Path(name).name}", getattr(source, "unit", "bytes"))
@@ -79,7 +79,7 @@ def _load_one(engine: Engine, source: Source, name: str, counts: RunCounts) -> N
             engine.load(source, on_commit=committed)
         except KeyboardInterrupt as stop:
             message = (
-                f"interrupted: {counts.events:,} lines are durable in {engine.settings.data}; "
+                f"interrupted: {counted(counts.events, 'line is', 'lines are')} durable in {engine.settings.data}; "
                 f"run the same command again to go on from there"
             )
             raise Interrupted(message) from stop

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dangol.serve.cli.app import common, moment, patience, segment_option, settings_of
+from dangol.serve.cli.app import as_of_option, common, moment, patience, segment_option, settings_of
 
 if TYPE_CHECKING:
     from dangol.view import View
@@ -37,7 +37,7 @@ def reading(data: Path | None) -> Iterator[View]:
 @click.argument("customer", required=False, metavar="[ID]")
 @common
 @segment_option
-@click.option("--as-of", metavar="TIME", help="Judge at this moment, such as 2011-12-09T12:50:00Z.")
+@as_of_option
 @click.option(
     "--limit", default=20, show_default=True, type=click.IntRange(1, 100_000), help="Rows of a list."
 )
@@ -62,10 +62,12 @@ def customers(
 
 
 def _show_customer(row: Mapping[str, Any], moves: list[dict[str, Any]]) -> None:
-    from dangol.serve.terminal import amount, changes_table, day, segment_text, show, table
+    from rich.text import Text
+
+    from dangol.serve.terminal import amount, changes_table, counted, day, segment_text, show, table
 
     cancels = row["cancellations"]
-    made = table("", "", title=f"Customer {row['customer']}")
+    made = table("", "", title=Text(f"Customer {row['customer']}"))
     made.add_row("segment", segment_text(row["segment"]))
     made.add_row("since", day(row["segment_since"]))
     made.add_row(
@@ -75,12 +77,13 @@ def _show_customer(row: Mapping[str, Any], moves: list[dict[str, Any]]) -> None:
     if row["next_change_at"]:
         made.add_row("turns", f"{row['next_segment']} on {day(row['next_change_at'])} unless they buy")
     made.add_row("recency", "-" if row["recency_days"] is None else f"{row['recency_days']:.1f} days")
-    made.add_row("frequency", f"{row['frequency']:,} live invoices")
+    made.add_row("frequency", counted(row["frequency"], "live invoice"))
     made.add_row("monetary", amount(row["monetary"]))
     made.add_row("last purchase", day(row["last_purchase_at"]))
-    made.add_row("seen", f"{day(row['first_line_at'])} to {day(row['last_line_at'])}, {row['lines']:,} lines")
+    lines = counted(row["lines"], "line")
+    made.add_row("seen", f"{day(row['first_line_at'])} to {day(row['last_line_at'])}, {lines}")
     made.add_row("cancellations", ", ".join(f"{count} {kind}" for kind, count in cancels.items()))
-    made.add_row("country", row["country"] or "-")
+    made.add_row("country", Text(row["country"] or "-"))
     made.add_row("as of", f"{day(row['as_of'])}, model {row['model']}")
     show(made)
     if moves:
@@ -88,7 +91,7 @@ def _show_customer(row: Mapping[str, Any], moves: list[dict[str, Any]]) -> None:
 
 
 def _show_page(page: Mapping[str, Any]) -> None:
-    from dangol.serve.terminal import amount, day, segment_text, show, table, wide
+    from dangol.serve.terminal import amount, cut, day, segment_text, show, table, wide
 
     numbers = ("days", "invoices", "spent")
     more = ["country"] if wide() else []
@@ -97,9 +100,9 @@ def _show_page(page: Mapping[str, Any]) -> None:
         turns = (
             f"{row['next_segment']} on {day(row['next_change_at'])[:10]}" if row["next_change_at"] else "-"
         )
-        country = [row["country"] or "-"] if more else []
+        country = [cut(row["country"] or "-")] if more else []
         made.add_row(
-            row["customer"],
+            cut(row["customer"]),
             segment_text(row["segment"]),
             amount(row["recency_days"], 1),
             f"{row['frequency']:,}",

@@ -101,7 +101,7 @@ def show_model(version: int | None, data: Path | None, as_json: bool) -> None:
 @common
 def report_model(version: int | None, data: Path | None, as_json: bool) -> None:
     """Compare the newest candidate, or VERSION, with the live model: sizes, centres, who would move."""
-    from dangol.serve.terminal import emit, show
+    from dangol.serve.terminal import counted, emit, show
 
     with reading(data) as view:
         live, other = view.model(), view.model(_candidate(view) if version is None else version)
@@ -117,7 +117,7 @@ def report_model(version: int | None, data: Path | None, as_json: bool) -> None:
         return emit(report)
     show(f"Live: model {live['version']}", _centres_table(report["centres"]["live"]), "")
     show(f"Candidate: model {other['version']}", _centres_table(report["centres"]["candidate"]), "")
-    return show(_moves_table(moves), "", f"{report['moved']:,} customers would change segment.")
+    return show(_moves_table(moves), "", f"{counted(report['moved'], 'customer')} would change segment.")
 
 
 def _candidate(view: View) -> int:
@@ -212,7 +212,7 @@ def rollback_model(data: Path | None, as_json: bool) -> None:
     with reading(data) as view:
         live = view.model()["version"]
         past = [row["version"] for row in view.models() if row["status"] == "past"]
-    earlier = [version for version in past if version < live] or past
+    earlier = [version for version in past if version < live]
     if not earlier:
         message = f"model {live} is live and none was before it: `dangol model list` shows those there are"
         raise NotFound(message)
@@ -220,7 +220,7 @@ def rollback_model(data: Path | None, as_json: bool) -> None:
 
 
 def _promote(data: Path | None, as_json: bool, version: int) -> None:
-    from dangol.serve.terminal import emit, show
+    from dangol.serve.terminal import counted, emit, show
 
     with engine_on(_settings(data)) as engine:
         before = engine.pipeline.book.model.version
@@ -228,4 +228,5 @@ def _promote(data: Path | None, as_json: bool, version: int) -> None:
     if as_json:
         emit({"version": version, "before": before, "moved": moved})
     else:
-        show(f"Model {version} is live, model {before} was: {moved:,} customers changed segment.")
+        moves = counted(moved, "customer")
+        show(f"Model {version} is live, model {before} was: {moves} changed segment.")

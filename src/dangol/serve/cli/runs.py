@@ -75,10 +75,12 @@ def first_fit(engine: Engine) -> None:
 
 def in_words(report: Mapping[str, Any]) -> str:
     """Return the run in one sentence."""
+    from dangol.serve.terminal import counted
+
     model = report["model"]
     judged = "the starting model" if model["starting"] else f"model {model['version']}"
     rate, live = report["lines_per_second"] or 0, report["live_customers"]
     return (
-        f"{report['events']:,} lines in {report['seconds']:.1f} s ({rate:,} a second); "
-        f"{report['customers']:,} customers, {live:,} with a live invoice, judged by {judged}."
+        f"{counted(report['events'], 'line')} in {report['seconds']:.1f} s ({rate:,} a second); "
+        f"{counted(report['customers'], 'customer')}, {live:,} with a live invoice, judged by {judged}."
     )

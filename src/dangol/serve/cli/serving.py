@@ -123,7 +123,7 @@ def replay(
     load_kernels()
     from dangol.adapters.files import open_source
     from dangol.serve.replay import replay as run
-    from dangol.serve.terminal import emit, progress_bars, show
+    from dangol.serve.terminal import counted, emit, progress_bars, show
 
     if rate is not None and speed is not None:
         message = "give --rate or --speed, not both"
@@ -146,15 +146,15 @@ def replay(
         emit(dataclasses.asdict(result) | {"seconds": round(result.seconds, 3)})
     else:
         show(
-            f"Sent {result.sent:,} lines in {result.seconds:.1f} s: {result.acknowledged:,} acknowledged "
+            f"Sent {counted(result.sent, 'line')} in {result.seconds:.1f} s: {result.acknowledged:,} acknowledged "
             f"({result.accepted:,} accepted, {result.anonymous:,} anonymous, {result.rejected:,} rejected, "
-            f"{result.duplicates:,} duplicates), {result.failed:,} failed."
+            f"{counted(result.duplicates, 'duplicate')}), {result.failed:,} failed."
         )
     if result.interrupted:
-        done = f"{result.acknowledged:,} lines are acknowledged and durable"
+        done = f"{counted(result.acknowledged, 'line is', 'lines are')} acknowledged and durable"
         message = f"interrupted: {done}; the same command sends all again, safely"
         raise Interrupted(message)
     if result.error or result.failed:
-        what = f"{result.failed:,} lines were not acknowledged"
+        what = f"{counted(result.failed, 'line was', 'lines were')} not acknowledged"
         message = f"{what} ({result.error}): send the file again, which is safe"
         raise NotAllSent(message)
