@@ -64,6 +64,28 @@ def test_no_byte_of_an_erased_customer_is_left(tmp_path: Path) -> None:
         assert traces(tmp_path) == []
 
 
+def test_lines_without_any_description_or_country_are_erased_too(tmp_path: Path) -> None:
+    line = b'{"EventId":"bare-%d","InvoiceNo":"1","StockCode":"P","Quantity":2,"UnitPrice":1,'
+    line += b'"InvoiceDate":"2011-01-01","CustomerID":"17"}'
+    bare = [line % place for place in range(6)]
+    with engine_on(tmp_path) as engine:
+        ingest(engine, b"\n".join(bare))
+        assert engine.erase("17").lines == 6
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and b"bare-" in path.read_bytes()]
+
+
+def test_a_rejected_line_of_another_customer_is_kept_though_the_number_stands_in_it(tmp_path: Path) -> None:
+    line = b'{"EventId":"%s","InvoiceNo":"1","StockCode":"%s","Quantity":0,"UnitPrice":1,"CustomerID":%s}\n'
+    good = ndjson([replace(OWN[0], customer="17")])
+    with engine_on(tmp_path) as engine:
+        ingest(engine, good + line % (b"a", b"17", b'"99"') + line % (b"b", b"P", b"17.0"))
+        assert engine.erase("17").rejects == 1
+        assert [(reject["status"], '"99"' in reject["raw"]) for reject in engine.view.rejects()] == [
+            ("open", True),
+            ("erased", False),
+        ]
+
+
 def test_an_erase_leaves_everybody_else_as_they_were(tmp_path: Path) -> None:
     with engine_on(tmp_path) as engine:
         fill(engine)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from dangol.adapters.duckdb_sql import DuckDbRules
 from dangol.adapters.local import LocalStore
 from dangol.adapters.ndjson import parse_ndjson
+from dangol.batch import BlockResult, Prepared
 from dangol.clock import WallClock
 from dangol.config import Settings
 from dangol.core.model_card import Model
@@ -22,7 +23,7 @@ from dangol.errors import Busy, DangolError, FitRefused, StoreFailed, TooLarge
 from dangol.intake import Body, Group, split_result
 from dangol.memory import settle
 from dangol.modelling import ensure_model, fit_model, promote_model, wants_first_fit
-from dangol.pipeline import BlockResult, Pipeline, Prepared
+from dangol.pipeline import Pipeline
 from dangol.ports import Clock, Source, SqlEngine
 from dangol.receipt import Receipt, receipt_of
 from dangol.rejects import replay_rejects

@@ -7,6 +7,7 @@ hashes of event ids, so that a redelivered event of the customer is still a dupl
 
 from __future__ import annotations
 
+import json
 import re
 import sqlite3
 from dataclasses import dataclass
@@ -15,8 +16,9 @@ import numpy as np
 
 from dangol.adapters.local_commit import Commit
 from dangol.core.fold import empty_states
+from dangol.core.identity import digest
 from dangol.errors import NotFound
-from dangol.pipeline import Pipeline, digest
+from dangol.pipeline import Pipeline
 
 __all__ = ["EraseReceipt", "erase"]
 
@@ -48,7 +50,7 @@ def erase(pipeline: Pipeline, customer: str, *, block: bool, at: int) -> EraseRe
     counts: dict[str, int] = {}
 
     def delete(database: sqlite3.Connection) -> None:
-        counts["rejects"] = _blank_rejects(database, customer)
+        counts["rejects"] = _blank_rejects(database, customer, pipeline.customer_field)
         counts["changes"] = database.execute("DELETE FROM changes WHERE slot = ?", (slot,)).rowcount
         database.execute("UPDATE customers SET id = NULL WHERE slot = ?", (slot,))
         if block:
@@ -70,14 +72,29 @@ def erase(pipeline: Pipeline, customer: str, *, block: bool, at: int) -> EraseRe
     return EraseReceipt(lines=len(pointers), **counts, blocked=block, at=at)
 
 
-def _blank_rejects(database: sqlite3.Connection, customer: str) -> int:
-    """Take the bytes out of rejected lines in which the id stands as a word of its own; return how many."""
+def _blank_rejects(database: sqlite3.Connection, customer: str, field: str) -> int:
+    """Take the bytes out of the customer's rejected lines; return how many they are.
+
+    A line that is a JSON object with the field is the customer's if the field says so; any other line is, to
+    be safe, if the id stands in it as a word of its own.
+    """
     word = re.compile(rf"(?<![0-9A-Za-z]){re.escape(customer)}(?![0-9A-Za-z])")
     may_hold = "SELECT seq, raw FROM rejects WHERE instr(raw, ?) OR instr(raw, ?)"
     rows = database.execute(may_hold, (customer.encode(), b"\\u"))
-    seqs = [(seq,) for seq, raw in rows if word.search(_plain(raw))]
+    seqs = [(seq,) for seq, raw in rows if word.search(_plain(raw)) and _may_be_of(raw, customer, field)]
     database.executemany("UPDATE rejects SET raw = x'', field = '', status = 'erased' WHERE seq = ?", seqs)
     return len(seqs)
+
+
+def _may_be_of(raw: bytes, customer: str, field: str) -> bool:
+    """Tell whether a line does not plainly belong to another customer."""
+    try:
+        line = json.loads(raw)
+    except (ValueError, RecursionError):
+        return True
+    if not isinstance(line, dict) or line.get(field) is None:
+        return True
+    return str(line[field]).strip().removesuffix(".0") == customer.removesuffix(".0")
 
 
 def _plain(raw: bytes) -> str:

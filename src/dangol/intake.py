@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from dangol.adapters.ndjson import Lines
+from dangol.batch import BlockResult
 from dangol.core.schema import Int64, LineBlock
-from dangol.pipeline import BlockResult
 from dangol.receipt import LineReject, Receipt, count_outcomes
 
 __all__ = ["Body", "Group", "split_result"]

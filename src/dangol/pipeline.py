@@ -18,49 +18,29 @@ from dangol.adapters.line_log import MAX_BATCH_ROWS, STORED, pointers
 from dangol.adapters.local import LocalStore
 from dangol.adapters.local_commit import ChangeRows, Commit, Reject
 from dangol.adapters.local_history import LocalHistory, invoice_hash, invoice_rows
+from dangol.batch import ACCEPTED, ANONYMOUS, DUPLICATED, REJECTED, BlockResult, Prepared, totals_of
 from dangol.book import Book, Totals
 from dangol.core.changes import CAUSES, Moves, Span, moves_by_time, moves_of_touched
 from dangol.core.dedupe import (
     CONFLICT,
     DUPLICATE,
     NEW,
-    Marks,
     judge,
     mark_lines,
     mark_rejects,
     with_event_ids,
 )
 from dangol.core.fold import Facts, empty_states, fold
-from dangol.core.identity import UInt64, hash_columns
+from dangol.core.identity import UInt64, digest
 from dangol.core.schema import NEVER, Int64, LineBlock, States
 from dangol.errors import TooLarge
 from dangol.ports import Clock, SqlEngine
 
-__all__ = ["ACCEPTED", "ANONYMOUS", "DUPLICATED", "REJECTED", "BlockResult", "Pipeline", "Prepared", "digest"]
+__all__ = ["Pipeline"]
 
-ACCEPTED, ANONYMOUS, REJECTED, DUPLICATED = 0, 1, 2, 3
 _HOUR = 3_600_000_000
 _MOMENT = STORED.field("at").type
 _NO_NAMES = pa.array([], pa.string())
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prepared:
-    """A cleansed block whose lines have event ids and marks."""
-
-    block: LineBlock
-    lines: pa.RecordBatch
-    marks: Marks
-    rejects: tuple[tuple[int, str, str], ...]  # row, reason, field
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BlockResult:
-    """What became of each line of a block, and which were rejected why."""
-
-    outcome: NDArray[np.uint8]
-    rejects: tuple[tuple[int, str, str], ...]  # row, reason, field
-    seq: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +76,11 @@ class Pipeline:
         """The fields that the rule file reads."""
         return self._rules.input_fields
 
+    @property
+    def customer_field(self) -> str:
+        """The input field that holds the customer's id."""
+        return self._rules.input_name("customer")
+
     def reload(self) -> None:
         """Take everything from the store again, as after a failed commit."""
         self.history.close()
@@ -118,7 +103,7 @@ class Pipeline:
         ahead = lines.column("at").to_numpy() > self._wall.now() + self._max_ahead
         if ahead.any():
             rows = lines.column("row").to_numpy()[ahead].tolist()
-            rejects += [(row, "time_in_the_future", "at") for row in rows]
+            rejects += [(row, "time_in_the_future", self._rules.input_name("at")) for row in rows]
             lines = lines.filter(pa.array(~ahead))
         if len(lines) > MAX_BATCH_ROWS:
             message = (
@@ -159,7 +144,7 @@ class Pipeline:
         folded = fold(touched, before, facts, self.history, countries=self._country_names())
         span = self._span(lines)
         changed, after, moves = self._score(touched, before, folded.after, facts, span)
-        totals = self.book.totals.plus(_totals(outcome, fresh.rejects))
+        totals = self.book.totals.plus(totals_of(outcome, fresh.rejects))
         commit = Commit(
             at=self._wall.now(),
             clock=span.until,
@@ -378,23 +363,3 @@ class Pipeline:
         """Return the names that numbering has given since the last commit."""
         numbering, stored = getattr(self.book, kind), self.book.stored[kind]
         return stored, numbering.texts(stored) if len(numbering) > stored else _NO_NAMES
-
-
-def digest(customer: str, seed: int) -> bytes:
-    """Return what is kept of an erased customer's id, to know it when it comes back."""
-    first, second = hash_columns([pa.array([customer])], 1, seed)
-    return first.tobytes() + second.tobytes()
-
-
-def _totals(outcome: NDArray[np.uint8], rejects: Sequence[tuple[int, str, str]]) -> Totals:
-    counts = np.bincount(outcome, minlength=4).tolist()
-    reasons: dict[str, int] = {}
-    for _, reason, _ in rejects:
-        reasons[reason] = reasons.get(reason, 0) + 1
-    return Totals(
-        events=len(outcome),
-        accepted=counts[ACCEPTED],
-        anonymous=counts[ANONYMOUS],
-        duplicates=counts[DUPLICATED],
-        rejected=reasons,
-    )

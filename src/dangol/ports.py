@@ -23,6 +23,10 @@ class SqlEngine(Protocol):
         """The names of the input fields that the rule file reads, as it spells them."""
         ...
 
+    def input_name(self, column: str) -> str:
+        """Return the input field behind an output column such as `customer` ("" if there is no single one)."""
+        ...
+
     def cleanse(self, block: LineBlock) -> Cleansed:
         """Judge each line of `block`: accepted or anonymous into `lines`, all others into `rejects`."""
         ...

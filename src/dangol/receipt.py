@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from dangol.batch import ACCEPTED, ANONYMOUS, DUPLICATED, REJECTED, BlockResult
 from dangol.core.schema import LineBlock
-from dangol.pipeline import ACCEPTED, ANONYMOUS, DUPLICATED, REJECTED, BlockResult
 
 __all__ = ["LineReject", "Receipt", "count_outcomes", "line_number", "receipt_of"]
 

@@ -290,6 +290,8 @@ def test_a_model_is_fitted_compared_promoted_and_rolled_back(loaded: dict[str, A
     assert {row["version"]: row["status"] for row in answer(run("model", "list", "--json"))["models"]}[
         1
     ] == "live"
+    assert answer(run("model", "rollback", "--json"))["version"] == 0
+    assert "none was before it" in run("model", "rollback").stderr
 
 
 def test_rejected_lines_are_listed_and_stay_so_when_replayed_by_the_same_rules(

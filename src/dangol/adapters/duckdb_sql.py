@@ -90,6 +90,10 @@ class DuckDbRules:
         """The names of the input fields that the rule file reads, as it spells them."""
         return self._program.input_fields
 
+    def input_name(self, column: str) -> str:
+        """Return the input field behind an output column ("" if there is no single one)."""
+        return self._program.input_names.get(column, "")
+
     def cleanse(self, block: LineBlock) -> Cleansed:
         """Judge each line of `block`."""
         fields = block.fields

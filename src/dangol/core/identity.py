@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from dangol.core.schema import Int64
 
-__all__ = ["Hash128", "UInt64", "hash_columns", "hash_columns_64", "hex_ids", "text_view"]
+__all__ = ["Hash128", "UInt64", "digest", "hash_columns", "hash_columns_64", "hex_ids", "text_view"]
 
 UInt64 = NDArray[np.uint64]
 Hash128 = tuple[UInt64, UInt64]
@@ -86,6 +86,12 @@ def hex_ids(prefix: str, hashes: Hash128) -> pa.Array:
     text[:, len(prefix) + 1 :: 2] = digits[octets & 15]
     offsets = np.arange(n + 1, dtype=np.int32) * (len(prefix) + 32)
     return pa.StringArray.from_buffers(n, pa.py_buffer(offsets), pa.py_buffer(text.tobytes()))
+
+
+def digest(text: str, seed: int) -> bytes:
+    """Return 16 bytes that tell a text from others but do not tell what it is, for an erased id."""
+    first, second = hash_columns([pa.array([text])], 1, seed)
+    return first.tobytes() + second.tobytes()
 
 
 @njit("uint64(uint64, uint64)", cache=True, inline="always")

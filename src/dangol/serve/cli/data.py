@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from dangol.errors import UsageError
+from dangol.errors import StoreFailed, UsageError
 from dangol.serve.cli.app import Interrupted, common, settings_of
 
 __all__ = ["data", "fetch_with_bars"]
@@ -80,7 +80,11 @@ def generate(
     if not out.parent.is_dir():
         message = f"{out} cannot be made, for there is no folder {out.parent}: name one that is there"
         raise UsageError(message)
-    truth = write_shop(out, Shop(customers=customers, lines=lines, seed=seed, days=days, start=start))
+    try:
+        truth = write_shop(out, Shop(customers=customers, lines=lines, seed=seed, days=days, start=start))
+    except OSError as error:
+        message = f"{out} cannot be written ({error.strerror or error}): make room, or name another place with --out"
+        raise StoreFailed(message) from error
     if as_json:
         emit({"lines": lines, "customers": customers, "seed": seed, "out": str(out), "truth": str(truth)})
     else:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
+from dangol.errors import StoreFailed
 from dangol.serve.cli.app import Interrupted, common, engine_on, engine_options, load_kernels, settings_of
 
 if TYPE_CHECKING:
@@ -83,6 +84,12 @@ def _load_one(engine: Engine, source: Source, name: str, counts: RunCounts) -> N
                 f"run the same command again to go on from there"
             )
             raise Interrupted(message) from stop
+        except StoreFailed as error:
+            message = (
+                f"{error}. {counted(counts.events, 'line', 'lines')} of this load before it are durable in "
+                f"{engine.settings.data}; run the same command again to go on from there"
+            )
+            raise StoreFailed(message) from error
 
 
 def _source(name: str, encoding: str) -> Source:

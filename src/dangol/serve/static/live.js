@@ -107,7 +107,9 @@ function drawCounts() {
   });
   $("counts").replaceChildren(...items);
   const reasons = Object.entries(status.rejected).filter(([, count]) => count).sort((a, b) => b[1] - a[1]);
-  const rows = reasons.slice(0, 4).map(([reason, count]) => {
+  const others = reasons.slice(4).reduce((sum, [, count]) => sum + count, 0);
+  const shown = others ? [...reasons.slice(0, 4), [t("others"), others]] : reasons.slice(0, 4);
+  const rows = shown.map(([reason, count]) => {
     const row = make("li");
     row.append(make("code", "", reason), make("span", "", number(count)));
     return row;
