@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import time
 from collections import deque
@@ -33,6 +34,9 @@ from dangol.view import View
 __all__ = ["Engine", "open_engine"]
 
 log = logging.getLogger("dangol.engine")
+
+_SWITCH_SECONDS = 0.0005
+"""How long a thread may keep the interpreter from others; Python's 5 ms would be most of a quiet commit's delay."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +194,7 @@ class Engine:
     def start(self) -> None:
         """Start the two threads that serve `submit` and act on changes by time."""
         self._stopping = self._reader_done = False
+        sys.setswitchinterval(_SWITCH_SECONDS)
         self._threads = [
             threading.Thread(target=self._read_bodies, name="dangol-parse", daemon=True),
             threading.Thread(target=self._commit_bodies, name="dangol-commit", daemon=True),
