@@ -230,6 +230,7 @@ def _connect(path: Path) -> sqlite3.Connection:
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = FULL")
         database.execute("PRAGMA cache_size = -16384")
+        database.execute("PRAGMA wal_autocheckpoint = 8192")  # 32 MB: states change often, copy them seldom
     except sqlite3.DatabaseError as cause:
         message = f"{path} is not a dangol database ({cause}): name another folder with --data"
         raise FolderDamaged(message) from cause

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +20,14 @@ import pyarrow.compute as pc
 __all__ = ["to_ndjson"]
 
 _ROWS = 1 << 16
+_NULL = pa.scalar(None, pa.string())
 _QUOTE, _BACKSLASH, _SPACE = 34, 92, 32
+
+
+@cache
+def _text(text: str) -> pa.Scalar:
+    """Return a text as a scalar; making one anew looks for pandas in vain, which takes longer than its use."""
+    return pa.scalar(text)
 
 
 def to_ndjson(rows: pa.RecordBatch | pa.Table, *, as_text: Sequence[str] = ("CustomerID",)) -> bytes:
@@ -36,10 +44,10 @@ def _lines(batch: pa.RecordBatch, as_text: Sequence[str]) -> bytes:
     lead = "{"
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
         before, values, after = _values(column, name in as_text)
-        pieces += [pa.scalar(lead + json.dumps(name, ensure_ascii=False) + ":" + before), values]
+        pieces += [_text(lead + json.dumps(name, ensure_ascii=False) + ":" + before), values]
         lead = after + ","
-    pieces.append(pa.scalar(lead[:-1] + "}\n"))
-    return _characters(pc.binary_join_element_wise(*pieces, pa.scalar("")))
+    pieces.append(_text(lead[:-1] + "}\n"))
+    return _characters(pc.binary_join_element_wise(*pieces, _text("")))
 
 
 def _values(column: pa.Array, as_text: bool) -> tuple[str, pa.Array, str]:
@@ -48,20 +56,20 @@ def _values(column: pa.Array, as_text: bool) -> tuple[str, pa.Array, str]:
     if not as_text and pa.types.is_floating(kind):
         return "", _floats(column), ""
     if not as_text and (pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_decimal(kind)):
-        return "", pc.fill_null(column.cast(pa.string()), "null"), ""
+        return "", pc.fill_null(column.cast(pa.string()), _text("null")), ""
     text = _escaped(_texts(column))
     if not text.null_count:
         return '"', text, '"'
-    return "", pc.fill_null(pc.binary_join_element_wise("", text, "", '"'), "null"), ""
+    return "", pc.fill_null(pc.binary_join_element_wise(_text(""), text, _text(""), _text('"')), _text("null")), ""
 
 
 def _floats(column: pa.Array) -> pa.Array:
     """Write doubles with a point or an exponent, so that a price of 3 goes out as 3.0 and not as a count."""
-    text = pc.if_else(pc.is_finite(column), column.cast(pa.string()), pa.scalar(None, pa.string()))
+    text = pc.if_else(pc.is_finite(column), column.cast(pa.string()), _NULL)
     whole = pc.and_(pc.equal(pc.floor(column), column), pc.less(pc.abs(column), 1e6))  # Arrow writes 1e+10
     if pc.any(whole).as_py():
-        text = pc.if_else(pc.fill_null(whole, False), pc.binary_join_element_wise(text, "0", "."), text)
-    return pc.fill_null(text, "null")
+        text = pc.if_else(pc.fill_null(whole, False), pc.binary_join_element_wise(text, _text("0"), _text(".")), text)
+    return pc.fill_null(text, _text("null"))
 
 
 def _texts(column: pa.Array) -> pa.Array:
