@@ -151,7 +151,7 @@ class LocalStore:
 
     def wants_snapshot(self, states: States) -> bool:
         """Tell whether the deltas have outgrown a snapshot, so that writing one is paid for by now."""
-        return bool(self._delta_bytes > max(_SNAPSHOT_FLOOR, states.nbytes))
+        return bool(self._delta_bytes > max(_SNAPSHOT_FLOOR, 2 * states.nbytes))
 
     def write_snapshot(self, states: States) -> None:
         """Write all `states` to a new, synced file and drop the deltas that it replaces."""

@@ -53,13 +53,12 @@ class DueQueue:
         found = [self._slots[self._begin : end]]
         self._begin = max(self._begin, end)
         if self._earliest_touched <= until:
-            touched = np.unique(np.concatenate(self._touched))
+            touched = np.concatenate(self._touched)
             self._touched = [touched]
-            self._touched_count = len(touched)
-            later = next_change_at[touched]
-            later = later[(later != NEVER) & (later > until)]
+            moments = next_change_at[touched]
+            later = moments[moments > until]  # NEVER is below every moment
             self._earliest_touched = int(later.min()) if len(later) else np.iinfo(np.int64).max
-            found.append(touched)
+            found.append(touched[(moments != NEVER) & (moments <= until)])
         slots = np.unique(np.concatenate(found))
         moments = next_change_at[slots]
         due: Int64 = slots[(moments != NEVER) & (moments <= until)]
