@@ -60,7 +60,11 @@ def _values(column: pa.Array, as_text: bool) -> tuple[str, pa.Array, str]:
     text = _escaped(_texts(column))
     if not text.null_count:
         return '"', text, '"'
-    return "", pc.fill_null(pc.binary_join_element_wise(_text(""), text, _text(""), _text('"')), _text("null")), ""
+    return (
+        "",
+        pc.fill_null(pc.binary_join_element_wise(_text(""), text, _text(""), _text('"')), _text("null")),
+        "",
+    )
 
 
 def _floats(column: pa.Array) -> pa.Array:
@@ -68,7 +72,9 @@ def _floats(column: pa.Array) -> pa.Array:
     text = pc.if_else(pc.is_finite(column), column.cast(pa.string()), _NULL)
     whole = pc.and_(pc.equal(pc.floor(column), column), pc.less(pc.abs(column), 1e6))  # Arrow writes 1e+10
     if pc.any(whole).as_py():
-        text = pc.if_else(pc.fill_null(whole, False), pc.binary_join_element_wise(text, _text("0"), _text(".")), text)
+        text = pc.if_else(
+            pc.fill_null(whole, False), pc.binary_join_element_wise(text, _text("0"), _text(".")), text
+        )
     return pc.fill_null(text, _text("null"))
 
 
