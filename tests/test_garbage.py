@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dangol.core.schema import WIRE_FIELDS
 from dangol.engine import Engine
 from dangol.testing.garbage import KINDS, garbage_line, mix
 from dangol.verify import verify
@@ -83,17 +84,6 @@ VALUES = (
     | st.booleans()
     | st.lists(st.integers(), max_size=2)
 )
-FIELDS = [
-    "EventId",
-    "InvoiceNo",
-    "StockCode",
-    "Description",
-    "Quantity",
-    "InvoiceDate",
-    "UnitPrice",
-    "CustomerID",
-    "Country",
-]
 GOOD = {
     "Quantity": 1,
     "UnitPrice": 2.5,
@@ -105,7 +95,7 @@ GOOD = {
 
 @st.composite
 def bodies(draw) -> bytes:
-    rows = draw(st.lists(st.dictionaries(st.sampled_from(FIELDS), VALUES, max_size=4), max_size=6))
+    rows = draw(st.lists(st.dictionaries(st.sampled_from(WIRE_FIELDS), VALUES, max_size=4), max_size=6))
     lines = [
         json.dumps(GOOD | row, ensure_ascii=draw(st.booleans())).encode("utf-8", "surrogatepass")
         for row in rows

@@ -115,7 +115,7 @@ def test_verify_says_equal(loaded: Path) -> None:
 def test_a_fitted_model_judges_everybody_anew_in_one_commit(loaded: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(loaded, tmp_path / "copy")
     with engine_on(folder) as engine:
-        seq = engine.latest_change()
+        seq = engine.view.last_change()
         model = engine.fit(promote=True)
         moved = engine.view.changes(after=seq, limit=10_000)
         assert moved

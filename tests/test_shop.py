@@ -17,21 +17,11 @@ from hypothesis import strategies as st
 
 from dangol.adapters.files import open_source
 from dangol.adapters.ndjson import parse_ndjson
+from dangol.core.schema import WIRE_FIELDS
 from dangol.errors import UsageError
 from dangol.testing.garbage import KINDS, garbage_line, garbage_lines, mix
 from dangol.testing.shop import Shop, shop_ndjson, write_shop
 
-FIELDS = (
-    "EventId",
-    "InvoiceNo",
-    "StockCode",
-    "Description",
-    "Quantity",
-    "InvoiceDate",
-    "UnitPrice",
-    "CustomerID",
-    "Country",
-)
 SHOP = Shop(customers=800, lines=60_000, seed=3)
 
 
@@ -166,7 +156,7 @@ def test_a_written_shop_reads_back_with_its_truth_beside_it(tmp_path: Path, endi
     truth = write_shop(tmp_path / f"shop{ending}", shop)
     rows = [
         row
-        for block, _ in open_source(tmp_path / f"shop{ending}").blocks(FIELDS, None)
+        for block, _ in open_source(tmp_path / f"shop{ending}").blocks(WIRE_FIELDS, None)
         for row in block.fields.to_pylist()
     ]
     expected = pa.Table.from_batches(shop.batches()).to_pylist()
@@ -195,7 +185,7 @@ def test_an_ending_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
 def test_each_kind_of_garbage_is_one_line_for_the_parser(kind: str) -> None:
     line = garbage_line(kind, 12)
     assert b"\n" not in line
-    assert len(parse_ndjson(line + b"\n", FIELDS)) == 1
+    assert len(parse_ndjson(line + b"\n", WIRE_FIELDS)) == 1
 
 
 def test_garbage_has_every_kind_and_is_the_same_for_a_seed() -> None:
@@ -209,7 +199,7 @@ def test_mixed_lines_are_counted_and_the_good_ones_stay_in_order() -> None:
     good = garbage = 0
     ids: list[str] = []
     for data, originals, others in mix(shop_ndjson(shop, 4096), 0.03, seed=2):
-        block = parse_ndjson(data, FIELDS)
+        block = parse_ndjson(data, WIRE_FIELDS)
         assert len(block) == originals + others
         good, garbage = good + originals, garbage + others
         ids += [

@@ -179,18 +179,6 @@ class Engine:
         """Whether both threads of a started engine are alive."""
         return bool(self._threads) and all(thread.is_alive() for thread in self._threads)
 
-    def not_ready(self) -> str:
-        """Return why the engine cannot take events now, or nothing."""
-        if self._stopping:
-            return "the engine is stopping"
-        if not self.running:
-            return "the engine's threads are not running"
-        return ""
-
-    def latest_change(self) -> int:
-        """Return the number of the latest committed change."""
-        return self.pipeline.book.last_change
-
     def start(self) -> None:
         """Start the two threads that serve `submit` and act on changes by time."""
         self._stopping = self._reader_done = False

@@ -7,7 +7,7 @@ step:    dedupe -> number -> fold -> score -> store -> apply  (one batch at a ti
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,7 +68,6 @@ class Pipeline:
         self._event_clock = event_clock
         self._max_ahead = max_ahead_hours * _HOUR
         self._seed = int(store.meta("hash_seed"))
-        self.listeners: list[Callable[[Moves], None]] = []
         self._read()
 
     @property
@@ -170,14 +169,12 @@ class Pipeline:
         return BlockResult(outcome=outcome, rejects=tuple(fresh.rejects), seq=seq)
 
     def _commit(self, commit: Commit, totals: Totals, moves: Moves) -> int:
-        """Make `commit` durable, then take it into memory and tell the listeners."""
+        """Make `commit` durable, then take it into memory."""
         seq = self.store.commit(commit)
         book = self.book
         book.totals, book.clock = totals, commit.clock
         book.last_change += len(moves)
         book.apply(commit.slots, commit.states)
-        for listener in self.listeners:
-            listener(moves)
         return seq
 
     def tidy(self) -> None:

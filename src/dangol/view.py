@@ -43,7 +43,7 @@ class View:
     def _forget(self, database: sqlite3.Connection) -> None:
         self._database = database
         self._log = LineLog(self._folder / "lines.arrows", writer=False)
-        self._seq = self._snapshot_seq = -1
+        self._seq = -1
         self._states = empty_states(0)
         self._model: Model | None = None
         self._counters: dict[str, Any] = {}

@@ -247,9 +247,8 @@ def _invoice_parts(facts: Facts, changed: InvoiceSums) -> InvoiceSums:
     invoice, quantity = facts.invoice[bought], facts.quantity[bought]
     if not len(invoice):
         return _add_up(changed.slot, changed.invoice, changed.at, changed.bought, changed.cancelled)
-    runs = np.flatnonzero(
-        np.concatenate([[True], invoice[1:] != invoice[:-1]])
-    )  # lines of one invoice come together
+    # lines of one invoice mostly come together: add them up before sorting
+    runs = np.flatnonzero(np.concatenate([[True], invoice[1:] != invoice[:-1]]))
     return _add_up(
         np.concatenate([facts.slot[bought][runs], changed.slot]),
         np.concatenate([invoice[runs], changed.invoice]),
